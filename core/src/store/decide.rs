@@ -1,0 +1,263 @@
+//! For backends: deciding a batch of commits against what is stored.
+//!
+//! The rules of [`EventStore::commit`](super::EventStore::commit) live here once. A backend takes the locks, hands in a
+//! [`View`] of what is stored, writes the [`Decided`] in one atomic step, and answers.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::event_store::{Head, LogState};
+use super::rebuild::LoadedRecord;
+use crate::error::{Error, ErrorKind, Result};
+use crate::types::{
+    Check, Commit, Committed, CommittedEvent, Event, EventId, Identity, Limits, LogId, RecordId, RecordKey, RecordWrite, Revision,
+    WriteState,
+};
+
+/// What is stored, as the commits of a batch find it. A backend that reads over a network fetches all of it beforehand.
+pub trait View {
+    /// The head of a log.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `Unavailable`.
+    fn head(&self, log: &LogId) -> Result<Head>;
+
+    /// The event with this id.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `Unavailable`.
+    fn event(&self, log: &LogId, id: EventId) -> Result<Option<Event>>;
+
+    /// A record of the generation in use, a destroyed one (without state) included.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `Unavailable`.
+    fn record(&self, log: &LogId, key: &RecordKey) -> Result<Option<LoadedRecord>>;
+
+    /// The record that owns an identity.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `Unavailable`.
+    fn owner(&self, log: &LogId, identity: &Identity) -> Result<Option<RecordId>>;
+}
+
+/// The outcome of a batch: what to answer, and what to write first.
+#[derive(Debug, Default)]
+pub struct Decided {
+    /// One answer for each commit, in order.
+    pub answers: Vec<Result<Committed>>,
+    /// What changes, by log; logs without a change are not in it.
+    pub logs: BTreeMap<LogId, LogChanges>,
+}
+
+impl Decided {
+    /// The answers if the write failed: every commit that was to succeed gets this error.
+    #[must_use]
+    pub fn failed(self, error: &Error) -> Vec<Result<Committed>> {
+        self.answers.into_iter().map(|answer| answer.and_then(|_| Err(error.clone()))).collect()
+    }
+}
+
+/// What a batch changes in one log: the final state of everything that it touches.
+#[derive(Debug, Default)]
+pub struct LogChanges {
+    /// The head after the batch.
+    pub head: Head,
+    /// The new events, in the order of their positions.
+    pub events: Vec<Event>,
+    /// The records that were written, as they are after the batch.
+    pub records: HashMap<RecordKey, LoadedRecord>,
+    /// The identities that changed hands, with their owner after the batch.
+    pub owners: HashMap<Identity, Option<RecordId>>,
+    known: HashMap<EventId, usize>,
+}
+
+/// Decides the commits one after the other, each seeing those before it.
+#[must_use]
+pub fn decide(view: &impl View, limits: &Limits, batch: Vec<Commit>) -> Decided {
+    let mut decided = Decided::default();
+    for commit in batch {
+        let answer = decide_one(view, limits, &mut decided.logs, commit);
+        decided.answers.push(answer);
+    }
+    decided.logs.retain(|_, changes| !changes.events.is_empty() || !changes.records.is_empty());
+    decided
+}
+
+fn decide_one(view: &impl View, limits: &Limits, logs: &mut BTreeMap<LogId, LogChanges>, commit: Commit) -> Result<Committed> {
+    commit.validate(limits)?;
+    if !logs.contains_key(&commit.log) {
+        let head = view.head(&commit.log)?;
+        logs.insert(commit.log.clone(), LogChanges { head, ..LogChanges::default() });
+    }
+    let Some(earlier) = logs.get_mut(&commit.log) else {
+        return Err(Error::corrupt("a log that was inserted is not there"));
+    };
+    let mut attempt = Attempt { view, log: &commit.log, earlier, records: HashMap::new(), owners: HashMap::new() };
+    if let Some(known) = attempt.known(&commit)? {
+        return Ok(known);
+    }
+    match attempt.earlier.head.state {
+        LogState::Live => {}
+        LogState::Rebuilding => return Err(rebuilding(&commit.log)),
+        LogState::Rewound(at) => {
+            let message = format!(
+                "the records of {} are at position {at} of {}: replay it to its head, or accept it as it is, before it takes commits",
+                commit.log, attempt.earlier.head.position
+            );
+            return Err(Error::new(ErrorKind::Rewound { at }, message));
+        }
+    }
+    for check in &commit.checks {
+        attempt.check(check)?;
+    }
+    let mut revisions = Vec::with_capacity(commit.changes.len());
+    for change in &commit.changes {
+        revisions.push(change.write.as_ref().map(|write| attempt.write(write)).transpose()?);
+    }
+    attempt.settle_identities()?;
+
+    let Attempt { records, owners, .. } = attempt;
+    let mut committed = Committed::default();
+    for (change, revision) in commit.changes.into_iter().zip(revisions) {
+        let Some(event) = change.event else { continue };
+        let position = earlier.head.position.next();
+        earlier.head.position = position;
+        earlier.known.insert(event.id, earlier.events.len());
+        earlier.events.push(Event { position, revision, event });
+        committed.events.push(CommittedEvent { position, revision });
+    }
+    earlier.records.extend(records);
+    earlier.owners.extend(owners);
+    Ok(committed)
+}
+
+/// The error for a log that is being rebuilt in place.
+#[must_use]
+pub fn rebuilding(log: &LogId) -> Error {
+    Error::new(ErrorKind::Rebuilding, format!("the records of {log} are being rebuilt in place, and the rebuild has not finished"))
+}
+
+/// One commit on top of the earlier ones of its batch; nothing of it is kept unless it succeeds.
+struct Attempt<'a, V> {
+    view: &'a V,
+    log: &'a LogId,
+    earlier: &'a mut LogChanges,
+    records: HashMap<RecordKey, LoadedRecord>,
+    owners: HashMap<Identity, Option<RecordId>>,
+}
+
+impl<V: View> Attempt<'_, V> {
+    fn known(&self, commit: &Commit) -> Result<Option<Committed>> {
+        let mut committed = Committed::default();
+        let mut unknown = None;
+        for event in commit.events() {
+            let stored;
+            let found = match self.earlier.known.get(&event.id).and_then(|at| self.earlier.events.get(*at)) {
+                Some(found) => Some(found),
+                None => {
+                    stored = self.view.event(self.log, event.id)?;
+                    stored.as_ref()
+                }
+            };
+            match found {
+                Some(found) if found.event == *event => {
+                    committed.events.push(CommittedEvent { position: found.position, revision: found.revision });
+                }
+                Some(found) => return Err(reused(event.id, format!("is at position {} with other content", found.position))),
+                None => unknown = Some(event.id),
+            }
+        }
+        match unknown {
+            Some(id) if !committed.events.is_empty() => Err(reused(id, "is not known, and others of its commit are".to_owned())),
+            None if !committed.events.is_empty() => Ok(Some(committed)),
+            _ => Ok(None),
+        }
+    }
+
+    /// What the earlier commits of the batch and the store say of a record: without this commit.
+    fn before(&self, key: &RecordKey) -> Result<Option<LoadedRecord>> {
+        match self.earlier.records.get(key) {
+            Some(record) => Ok(Some(record.clone())),
+            None => self.view.record(self.log, key),
+        }
+    }
+
+    fn record(&self, key: &RecordKey) -> Result<Option<LoadedRecord>> {
+        match self.records.get(key) {
+            Some(record) => Ok(Some(record.clone())),
+            None => self.before(key),
+        }
+    }
+
+    fn owner(&self, identity: &Identity) -> Result<Option<RecordId>> {
+        match self.owners.get(identity).or_else(|| self.earlier.owners.get(identity)) {
+            Some(owner) => Ok(owner.clone()),
+            None => self.view.owner(self.log, identity),
+        }
+    }
+
+    fn check(&self, check: &Check) -> Result<()> {
+        match check {
+            Check::Record { key, expected } => expected.verify_check(key, live_revision(self.record(key)?.as_ref())),
+            Check::Identity { identity, owner: expected } => {
+                let actual = self.owner(identity)?;
+                if actual == *expected {
+                    return Ok(());
+                }
+                let name = |owner: Option<&RecordId>| owner.map_or_else(|| "no record".to_owned(), |id| format!("{:?}", id.as_str()));
+                let (found, expected) = (name(actual.as_ref()), name(expected.as_ref()));
+                let message = format!("the identity {identity} belongs to {found}; expected was {expected}");
+                Err(Error::new(ErrorKind::Conflict { actual: None }, message))
+            }
+        }
+    }
+
+    fn write(&mut self, write: &RecordWrite) -> Result<Revision> {
+        let before = self.record(&write.key)?;
+        write.expected.verify_write(&write.key, live_revision(before.as_ref()))?;
+        let revision = before.map_or(Revision::ZERO, |record| record.revision).next();
+        self.records.insert(write.key.clone(), LoadedRecord { key: write.key.clone(), revision, state: write.state.clone() });
+        Ok(revision)
+    }
+
+    /// Frees what the commit gives up, then takes what it takes: so two records can swap an identity.
+    fn settle_identities(&mut self) -> Result<()> {
+        let mut taken = Vec::new();
+        for (key, record) in &self.records {
+            let before = self.before(key)?;
+            let old = identities(before.as_ref().and_then(|record| record.state.as_ref()));
+            let new = identities(record.state.as_ref());
+            for identity in old.iter().filter(|identity| !new.contains(identity)) {
+                self.owners.insert(identity.of(&key.resource), None);
+            }
+            taken.extend(new.iter().filter(|identity| !old.contains(identity)).map(|identity| (identity.of(&key.resource), key.id.clone())));
+        }
+        for (identity, id) in taken {
+            match self.owner(&identity)? {
+                Some(owner) if owner != id => {
+                    let message = format!("the identity {identity} belongs to {:?}", owner.as_str());
+                    let kind = ErrorKind::IdentityTaken { identity: identity.name, owner: owner.as_str().to_owned() };
+                    return Err(Error::new(kind, message));
+                }
+                _ => self.owners.insert(identity, Some(id)),
+            };
+        }
+        Ok(())
+    }
+}
+
+fn identities(state: Option<&WriteState>) -> &[crate::types::IdentityValue] {
+    state.map_or(&[], |state| &state.identities)
+}
+
+fn live_revision(record: Option<&LoadedRecord>) -> Option<Revision> {
+    record.filter(|record| record.state.is_some()).map(|record| record.revision)
+}
+
+fn reused(id: EventId, why: String) -> Error {
+    Error::new(ErrorKind::IdReused, format!("the event id {id} {why}"))
+}

@@ -1,0 +1,51 @@
+//! What a store says of itself.
+
+use crate::types::Limits;
+
+/// What survives once a commit was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Nothing outlives the process.
+    Process,
+    /// The end of the process (by `kill -9`, too), not of the machine.
+    ProcessCrash,
+    /// The loss of power, as far as the disk keeps what it was told to.
+    PowerLoss,
+}
+
+/// What a store says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreInfo {
+    /// The name of the backend, such as `sled`.
+    pub backend: &'static str,
+    /// What survives once a commit was answered.
+    pub durability: Durability,
+    /// How large things may be.
+    pub limits: Limits,
+    /// Whether it keeps records. One that does not refuses commits with record writes or checks, by `Unsupported`.
+    pub records: bool,
+}
+
+impl StoreInfo {
+    /// A store with the default limits that keeps records.
+    #[must_use]
+    pub fn new(backend: &'static str, durability: Durability) -> Self {
+        Self { backend, durability, limits: Limits::default(), records: true }
+    }
+
+    /// Sets the limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets whether it keeps records.
+    #[must_use]
+    pub fn with_records(mut self, records: bool) -> Self {
+        self.records = records;
+        self
+    }
+}

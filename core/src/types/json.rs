@@ -1,0 +1,265 @@
+//! JSON that is kept as text, and parsed where it is needed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::error::{Error, Result};
+
+/// The text of one JSON object.
+///
+/// The text is stored and read back byte for byte: numbers of any size, the order of keys and the form of strings stay as
+/// they were written. Equality is equality of text; [`same_value`](Self::same_value) compares what it means.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Json(Arc<str>);
+
+impl Json {
+    /// The empty object.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self(Arc::from("{}"))
+    }
+
+    /// Checks that the text is one JSON object.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if it is not.
+    pub fn parse(text: impl Into<String>) -> Result<Self> {
+        let text = text.into();
+        let fail = |source| Error::invalid("this is no JSON object").with_source(source);
+        let raw: &RawValue = serde_json::from_str(&text).map_err(fail)?;
+        if !raw.get().starts_with('{') {
+            return Err(Error::invalid(format!("a JSON object was expected, not {}", kind_of(raw.get()))));
+        }
+        Ok(Self(Arc::from(text)))
+    }
+
+    /// Takes text that was a [`Json`] before: for a backend that reads back what it stored. It is not parsed here.
+    #[must_use]
+    pub fn from_stored(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// Writes a value as JSON.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the value does not serialize, or not to an object.
+    pub fn from_value(value: &impl Serialize) -> Result<Self> {
+        let text = serde_json::to_string(value).map_err(|source| Error::invalid("a value cannot be written as JSON").with_source(source))?;
+        if text.starts_with('{') {
+            Ok(Self(Arc::from(text)))
+        } else {
+            Err(Error::invalid(format!("a value must be written as a JSON object, not {}", kind_of(&text))))
+        }
+    }
+
+    /// Reads a value from the JSON.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if the text does not fit the type.
+    pub fn to_value<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_str(&self.0).map_err(|source| {
+            Error::corrupt(format!("stored JSON is no {}", std::any::type_name::<T>())).with_source(source)
+        })
+    }
+
+    /// The members, each with its value as text.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if the text is no JSON object, which only stored text can be.
+    pub fn to_object(&self) -> Result<JsonObject> {
+        serde_json::from_str(&self.0).map_err(|source| Error::corrupt("stored JSON is no object").with_source(source))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether both mean the same: the order of keys and white space do not count.
+    #[must_use]
+    pub fn same_value(&self, other: &Self) -> bool {
+        same_json(&self.0, &other.0)
+    }
+}
+
+fn kind_of(text: &str) -> &'static str {
+    match text.trim_start().bytes().next() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "a boolean",
+        _ => "a number",
+    }
+}
+
+/// Whether two JSON texts mean the same.
+fn same_json(a: &str, b: &str) -> bool {
+    if a == b {
+        return true;
+    }
+    match (serde_json::from_str::<serde_json::Value>(a), serde_json::from_str::<serde_json::Value>(b)) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
+}
+
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// It is checked in formats for people; in binary ones, which only a store reads, it is taken as it was written.
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let check = deserializer.is_human_readable();
+        let text = Arc::<str>::deserialize(deserializer)?;
+        if check { Self::parse(&*text).map_err(serde::de::Error::custom) } else { Ok(Self(text)) }
+    }
+}
+
+/// The members of one JSON object, in the order of their names; each value is kept as text.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JsonObject(BTreeMap<String, Box<RawValue>>);
+
+impl JsonObject {
+    /// Whether there is a member of this name.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// The value of a member, as JSON text.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|raw| raw.get())
+    }
+
+    /// Sets a member to a value.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the value cannot be written as JSON.
+    pub fn set(&mut self, name: impl Into<String>, value: &impl Serialize) -> Result<()> {
+        let name = name.into();
+        let raw = serde_json::value::to_raw_value(value)
+            .map_err(|source| Error::invalid(format!("the value of {name:?} cannot be written as JSON")).with_source(source))?;
+        self.0.insert(name, raw);
+        Ok(())
+    }
+
+    /// Takes a member away.
+    pub fn remove(&mut self, name: &str) -> bool {
+        self.0.remove(name).is_some()
+    }
+
+    /// Takes over every member of the other.
+    pub fn merge(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    /// Keeps the members whose names pass.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.0.retain(|name, _| keep(name));
+    }
+
+    /// The names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// The members, sorted by name, each value as JSON text.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, raw)| (name.as_str(), raw.get()))
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a member is there and means this JSON text.
+    #[must_use]
+    pub fn has(&self, name: &str, value: &str) -> bool {
+        self.get(name).is_some_and(|own| same_json(own, value))
+    }
+
+    /// The object as text, its members sorted by name: the one form in which Rekindle stores attributes.
+    ///
+    /// # Errors
+    ///
+    /// None that can be met; the signature leaves room for the serializer's.
+    pub fn to_json(&self) -> Result<Json> {
+        Json::from_value(self)
+    }
+}
+
+impl FromIterator<(String, Box<RawValue>)> for JsonObject {
+    fn from_iter<I: IntoIterator<Item = (String, Box<RawValue>)>>(members: I) -> Self {
+        Self(members.into_iter().collect())
+    }
+}
+
+impl IntoIterator for JsonObject {
+    type Item = (String, Box<RawValue>);
+    type IntoIter = std::collections::btree_map::IntoIter<String, Box<RawValue>>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl fmt::Debug for JsonObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_kept_byte_for_byte() {
+        let text = r#"{ "b":1.10, "a":123456789012345678901234567890, "a\u0062":"\u00e9" }"#;
+        assert_eq!(Json::parse(text).unwrap().as_str(), text);
+    }
+
+    #[test]
+    fn only_an_object_will_do() {
+        assert_eq!(Json::parse("[1]").unwrap_err().message(), "a JSON object was expected, not an array");
+        assert_eq!(Json::from_value(&7).unwrap_err().message(), "a value must be written as a JSON object, not a number");
+        assert!(Json::parse("{} {}").is_err() && Json::parse("{").is_err());
+        assert!(serde_json::from_str::<Json>("\"[]\"").is_err());
+    }
+
+    #[test]
+    fn values_of_any_size_pass_through_an_object() {
+        let text = r#"{"a":123456789012345678901234567890,"b":1.10}"#;
+        assert_eq!(Json::parse(text).unwrap().to_object().unwrap().to_json().unwrap().as_str(), text);
+    }
+}

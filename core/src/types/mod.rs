@@ -1,0 +1,27 @@
+//! The words of the design as types: what a backend stores and what it is asked.
+
+mod actor;
+mod change;
+mod commit;
+mod event;
+mod json;
+mod limits;
+mod lock;
+mod name;
+mod position;
+mod query;
+mod record;
+mod time;
+
+pub use actor::Actor;
+pub use change::{Changes, diff};
+pub use commit::{Change, Check, Commit, Committed, CommittedEvent, Expected, RecordWrite, WriteState};
+pub use event::{ActionType, Event, EventId, NewEvent, Payload};
+pub use json::{Json, JsonObject};
+pub use limits::Limits;
+pub use lock::{DefaultLockKeys, LockKey, LockKeys};
+pub use name::{ActionName, ActorKind, LogId, LogName, ResourceName, Tenant};
+pub use position::{Generation, Position, Revision};
+pub use query::{EventQuery, Order, Page, RecordCursor, RecordQuery};
+pub use record::{Identity, IdentityValue, Record, RecordId, RecordKey};
+pub use time::Timestamp;
