@@ -1,0 +1,116 @@
+//! Resources: what records are of.
+
+use std::fmt::Display;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::action::ActionSpec;
+use crate::error::{Error, ErrorKind, Result};
+use crate::types::{IdentityValue, Json, JsonObject, RecordId, RecordKey, ResourceName, Timestamp};
+
+/// A type whose values are records. Derive it: `#[derive(Resource)]`.
+///
+/// It must serialize to a JSON object whose members are its attributes, and read back from it.
+pub trait Resource: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The type of its id: a UUID, an integer, text. Two ids are the same if they are written the same.
+    type Id: Display + Send + Sync;
+
+    /// The name under which its records and events are stored, such as `accounts.user`.
+    const NAME: &'static str;
+
+    /// Its attributes: the members of its JSON.
+    const ATTRIBUTES: &'static [Attribute];
+
+    /// The actions that may be run on it.
+    fn actions() -> Vec<ActionSpec>;
+
+    /// The id of this record.
+    fn id(&self) -> String;
+
+    /// The unique values that this record owns, by the names of the identities; an identity without a value is left out.
+    fn identities(&self) -> Vec<(&'static str, String)>;
+
+    /// Sets the attributes that hold when the record was created (only if it is being created) and updated.
+    fn stamp(&mut self, created: bool, at: Timestamp);
+}
+
+/// An attribute of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attribute {
+    /// Its name in the JSON.
+    pub name: &'static str,
+    /// Whether events hold null in its place.
+    pub sensitive: bool,
+}
+
+/// The name of a resource, checked.
+pub(crate) fn name_of<R: Resource>() -> Result<ResourceName> {
+    ResourceName::new(R::NAME)
+}
+
+/// The key of a record by its typed id.
+pub(crate) fn key_of<R: Resource>(id: &R::Id) -> Result<RecordKey> {
+    Ok(RecordKey { resource: name_of::<R>()?, id: RecordId::new(id.to_string())? })
+}
+
+/// A record as its stored form: the key, the attributes, the identities.
+pub(crate) struct Stored {
+    pub(crate) key: RecordKey,
+    pub(crate) attributes: JsonObject,
+    pub(crate) identities: Vec<IdentityValue>,
+}
+
+impl Stored {
+    pub(crate) fn of<R: Resource>(record: &R) -> Result<Self> {
+        let key = RecordKey { resource: name_of::<R>()?, id: RecordId::new(record.id())? };
+        let attributes = Json::from_value(record).and_then(|json| json.to_object()).map_err(|error| error.at(&key))?;
+        let identities = record.identities().into_iter().map(|(name, value)| IdentityValue::new(name, value));
+        Ok(Self { identities: identities.collect::<Result<_>>().map_err(|error| error.at(&key))?, key, attributes })
+    }
+}
+
+/// What replay needs of a resource, its type erased.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResourceSpec {
+    pub(crate) attributes: &'static [Attribute],
+    pub(crate) identities: fn(&Json) -> Result<Vec<IdentityValue>>,
+}
+
+impl ResourceSpec {
+    pub(crate) fn of<R: Resource>() -> Self {
+        fn identities<R: Resource>(attributes: &Json) -> Result<Vec<IdentityValue>> {
+            let record: R = attributes.to_value()?;
+            record.identities().into_iter().map(|(name, value)| IdentityValue::new(name, value)).collect()
+        }
+        Self { attributes: R::ATTRIBUTES, identities: identities::<R> }
+    }
+
+    pub(crate) fn has_attribute(&self, name: &str) -> bool {
+        self.attributes.iter().any(|attribute| attribute.name == name)
+    }
+
+    /// The input's members that are attributes.
+    pub(crate) fn known(&self, mut input: JsonObject) -> JsonObject {
+        input.retain(|name| self.has_attribute(name));
+        input
+    }
+
+    /// Puts null in the place of what is sensitive.
+    pub(crate) fn redact(&self, section: &mut JsonObject) -> Result<()> {
+        for attribute in self.attributes.iter().filter(|attribute| attribute.sensitive) {
+            if section.contains(attribute.name) {
+                section.set(attribute.name, &())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a typed record from its attributes.
+pub(crate) fn typed<R: Resource>(key: &RecordKey, attributes: &Json) -> Result<R> {
+    attributes.to_value().map_err(|error| {
+        let message = format!("the attributes of {key} do not fit {}", std::any::type_name::<R>());
+        Error::new(ErrorKind::Corrupt, message).with_source(error)
+    })
+}
