@@ -1,0 +1,138 @@
+//! Committing a batch: one atomic step of sled, and one flush.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use rekindle_core::store::decide::{Decided, LogChanges, View, decide};
+use rekindle_core::store::{Head, LoadedRecord};
+use rekindle_core::types::{Commit, Committed, Event, EventId, Identity, LogId, RecordId, RecordKey};
+use rekindle_core::{Error, Result, codec};
+use sled::Batch;
+
+use crate::error::indeterminate;
+use crate::keys::{self, LogNumber};
+use crate::rows;
+use crate::store::Store;
+
+/// What is stored, with the logs of the batch looked up once.
+struct Rows<'a> {
+    store: &'a Store,
+    logs: RefCell<HashMap<LogId, Option<(LogNumber, Head)>>>,
+}
+
+impl Rows<'_> {
+    fn log(&self, log: &LogId) -> Result<Option<(LogNumber, Head)>> {
+        if let Some(known) = self.logs.borrow().get(log) {
+            return Ok(*known);
+        }
+        let found = self.store.log(log)?;
+        self.logs.borrow_mut().insert(log.clone(), found);
+        Ok(found)
+    }
+}
+
+impl View for Rows<'_> {
+    fn head(&self, log: &LogId) -> Result<Head> {
+        Ok(self.log(log)?.map(|(_, head)| head).unwrap_or_default())
+    }
+
+    fn event(&self, log: &LogId, id: EventId) -> Result<Option<Event>> {
+        let Some((number, _)) = self.log(log)? else { return Ok(None) };
+        self.store.position(number, id)?.map(|position| self.store.event(number, position)).transpose()
+    }
+
+    fn record(&self, log: &LogId, key: &RecordKey) -> Result<Option<LoadedRecord>> {
+        let Some((number, head)) = self.log(log)? else { return Ok(None) };
+        let row = self.store.record(number, head.generation, key)?;
+        row.map(|row| rows::decode_record(&row, key.clone())).transpose()
+    }
+
+    fn owner(&self, log: &LogId, identity: &Identity) -> Result<Option<RecordId>> {
+        let Some((number, head)) = self.log(log)? else { return Ok(None) };
+        self.store.owner(number, head.generation, identity)
+    }
+}
+
+impl Store {
+    /// Commits a batch; the caller holds its lock keys. It blocks.
+    pub(crate) fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {
+        let commits = batch.len();
+        let decided = {
+            let _writer = match self.write() {
+                Ok(writer) => writer,
+                // What an earlier batch wrote may be durable or not, and this may be its retry.
+                Err(error) => return vec![Err(indeterminate(&error)); commits],
+            };
+            let view = Rows { store: self, logs: RefCell::default() };
+            let mut decided = decide(&view, &self.config.limits, batch);
+            if !decided.logs.is_empty() {
+                let rows = match self.encode(&view, &mut decided) {
+                    Ok(rows) => rows,
+                    Err(error) => return decided.failed(&error),
+                };
+                if let Err(error) = self.apply(rows) {
+                    return decided.failed(&indeterminate(&error));
+                }
+            }
+            decided
+        };
+        // A success without a change is one that was known: what it stands on must be durable, too.
+        let successes = decided.answers.iter().flatten().any(|committed| !committed.events.is_empty());
+        if (successes || !decided.logs.is_empty())
+            && let Err(error) = self.disk.flush()
+        {
+            return decided.failed(&indeterminate(&error));
+        }
+        for (log, changes) in &decided.logs {
+            self.watchers.notify(log, changes.head.position);
+        }
+        decided.answers
+    }
+
+    /// All rows of a batch.
+    fn encode(&self, view: &Rows<'_>, decided: &mut Decided) -> Result<Batch> {
+        let mut batch = Batch::default();
+        for (log, changes) in &mut decided.logs {
+            let number = match view.log(log)? {
+                Some((number, _)) => number,
+                None => self.add_log(&mut batch, log)?,
+            };
+            encode_log(&mut batch, number, changes)?;
+        }
+        Ok(batch)
+    }
+
+    /// Adds the number of a log that is new. Its head must follow in the same batch.
+    pub(crate) fn add_log(&self, batch: &mut Batch, log: &LogId) -> Result<LogNumber> {
+        let number = self.new_log()?;
+        batch.insert(keys::log(log), &number.to_be_bytes());
+        Ok(number)
+    }
+}
+
+fn encode_log(batch: &mut Batch, log: LogNumber, changes: &mut LogChanges) -> Result<()> {
+    for event in changes.events.drain(..) {
+        let position = event.position;
+        batch.insert(keys::event(log, position), codec::encode(&event)?);
+        batch.insert(keys::event_id(log, event.id), &position.get().to_be_bytes());
+        batch.insert(keys::history(log, &event.resource, &event.record_id, position), &[]);
+    }
+    let generation = changes.head.generation;
+    for (key, record) in changes.records.drain() {
+        batch.insert(keys::record(log, generation, &key), rows::encode_record(&record)?);
+    }
+    for (identity, owner) in changes.owners.drain() {
+        let key = keys::identity(log, generation, &identity);
+        match owner {
+            Some(owner) => batch.insert(key, owner.as_str().as_bytes()),
+            None => batch.remove(key),
+        }
+    }
+    set_head(batch, log, &changes.head)
+}
+
+/// Sets the head of a log.
+pub(crate) fn set_head(batch: &mut Batch, log: LogNumber, head: &Head) -> Result<()> {
+    batch.insert(keys::head(log), rows::encode_head(head).map_err(|e: Error| e.at("a head"))?);
+    Ok(())
+}
