@@ -1,1 +1,31 @@
-//! placeholder
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod open;
+
+#[cfg(feature = "memory")]
+pub mod memory {
+    //! The in-memory backend: feature `memory`.
+    pub use rekindle_memory::*;
+}
+
+#[cfg(feature = "sled")]
+pub mod sled {
+    //! The embedded, on-disk backend: feature `sled`.
+    pub use rekindle_sled::*;
+}
+
+pub use open::Rekindle;
+#[cfg(feature = "derive")]
+pub use rekindle_derive::{Action, Resource};
+pub use rekindle_core::engine::*;
+pub use rekindle_core::types::{
+    ActionType, Actor, Event, EventId, EventQuery, Json, JsonObject, Limits, LogId, Order, Position, Record, Revision, Timestamp,
+};
+pub use rekindle_core::{Error, ErrorKind, Result, engine, store, types};
+
+/// What the derives' code is made of. No part of the public API.
+#[doc(hidden)]
+pub mod __private {
+    pub use rekindle_core::{engine, error, types};
+}

@@ -1,9 +1,30 @@
 //! The engine: actions on resources, sessions bound to an actor, and replay.
+//!
+//! A [`Session`] runs an [`Action`] in a [`Unit`] of work, which becomes one [`Commit`](crate::types::Commit). The
+//! committer task gathers the commits of all callers and hands them to the store together. A [`Replay`] folds events into
+//! records and loads those.
 
 mod action;
+mod builder;
+mod committer;
 mod context;
+mod fold;
+mod hook;
+mod log;
+mod past;
+mod registry;
+mod replay;
 mod resource;
+mod session;
+mod unit;
 
 pub use action::{Action, ActionSpec, Create, Destroy, Rejection, Update};
+pub use builder::{Backend, Builder, Route};
 pub use context::{Clock, Context, IdSource, RandomIds, SystemClock};
+pub use hook::{Call, Hook, Next, NextTransaction, Transaction};
+pub use log::Log;
+pub use past::{AsOf, Past, Revised};
+pub use replay::{ClearRecords, Progress, Progressed, Replay, Replayed};
 pub use resource::{Attribute, Resource};
+pub use session::{AsActor, Session};
+pub use unit::Unit;

@@ -96,14 +96,16 @@ impl ResourceSpec {
         input
     }
 
-    /// Puts null in the place of what is sensitive.
-    pub(crate) fn redact(&self, section: &mut JsonObject) -> Result<()> {
+    /// Puts null in the place of what is sensitive, and tells whether there was any.
+    pub(crate) fn redact(&self, section: &mut JsonObject) -> Result<bool> {
+        let mut redacted = false;
         for attribute in self.attributes.iter().filter(|attribute| attribute.sensitive) {
             if section.contains(attribute.name) {
                 section.set(attribute.name, &())?;
+                redacted = true;
             }
         }
-        Ok(())
+        Ok(redacted)
     }
 }
 

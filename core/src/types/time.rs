@@ -21,13 +21,13 @@ impl Timestamp {
     /// The earliest point in time.
     #[must_use]
     pub fn min() -> Self {
-        Self(jiff::Timestamp::MIN.as_microsecond())
+        Self(jiff::Timestamp::MIN.as_second() * 1_000_000)
     }
 
     /// The latest point in time.
     #[must_use]
     pub fn max() -> Self {
-        Self(jiff::Timestamp::MAX.as_microsecond())
+        Self(jiff::Timestamp::MAX.as_second() * 1_000_000)
     }
 
     /// The present, by the system's clock.

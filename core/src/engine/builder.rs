@@ -1,0 +1,197 @@
+//! Opening a log: what is registered, and on which store.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tokio::sync::Mutex;
+
+use super::action::{Action, ActionSpec};
+use super::committer::Committer;
+use super::context::{Clock, IdSource, RandomIds, SystemClock};
+use super::hook::Hook;
+use super::log::{Engine, Log};
+use super::registry::Registry;
+use super::resource::Resource;
+use crate::error::Result;
+use crate::store::{EventStore, ResourceStore};
+use crate::types::{DefaultLockKeys, LockKeys, LogId};
+
+/// A store to open a log on: both halves of a backend, or events only.
+#[derive(Clone)]
+pub struct Backend {
+    events: Arc<dyn EventStore>,
+    records: Option<Arc<dyn ResourceStore>>,
+}
+
+impl Backend {
+    /// A backend that keeps events and records.
+    pub fn new(store: impl EventStore + ResourceStore) -> Self {
+        let store = Arc::new(store);
+        let events: Arc<dyn EventStore> = store.clone();
+        Self { events, records: Some(store) }
+    }
+
+    /// A backend that keeps events only: an audit log of what is kept elsewhere.
+    pub fn events_only(store: impl EventStore) -> Self {
+        Self { events: Arc::new(store), records: None }
+    }
+}
+
+impl<S: EventStore + ResourceStore> From<S> for Backend {
+    fn from(store: S) -> Self {
+        Self::new(store)
+    }
+}
+
+type Opening = BoxFuture<'static, Result<Backend>>;
+
+/// What a log is opened with. [`start`](Self::start) opens it.
+#[must_use = "the log is opened by start()"]
+pub struct Builder {
+    opening: Opening,
+    name: String,
+    registry: Registry,
+    hooks: Vec<Arc<dyn Hook>>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+    lock_keys: Arc<dyn LockKeys>,
+    queue: usize,
+    attempts: usize,
+}
+
+impl Builder {
+    /// On a backend that is open.
+    pub fn on(backend: impl Into<Backend>) -> Self {
+        let backend = backend.into();
+        Self::opening(async move { Ok(backend) })
+    }
+
+    /// On a backend that is opened when the log is started.
+    pub fn opening(opening: impl Future<Output = Result<Backend>> + Send + 'static) -> Self {
+        Self {
+            opening: Box::pin(opening),
+            name: "main".to_owned(),
+            registry: Registry::default(),
+            hooks: Vec::new(),
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(RandomIds),
+            lock_keys: Arc::new(DefaultLockKeys::default()),
+            queue: 4_096,
+            attempts: 32,
+        }
+    }
+
+    /// The name of the log in the store: `main` unless it is set.
+    pub fn log(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Registers a resource, with the actions that it lists.
+    pub fn resource<R: Resource>(mut self) -> Self {
+        self.registry.add::<R>();
+        self
+    }
+
+    /// Begins a route: what replays do with old versions of an action, which may not be there any more.
+    pub fn on_version<R: Resource>(self, action: impl Into<String>, versions: impl IntoIterator<Item = u32>) -> Route {
+        Route { builder: self, resource: R::NAME, action: action.into(), versions: versions.into_iter().collect() }
+    }
+
+    /// Replays an action by running its body on data and changed attributes, in the place of merging them.
+    pub fn replay_as_arguments<A: Action>(mut self) -> Self {
+        self.registry.as_arguments::<A>();
+        self
+    }
+
+    /// Adds a hook around all actions and commits. The first one added is the outermost.
+    pub fn hook(mut self, hook: impl Hook) -> Self {
+        self.hooks.push(Arc::new(hook));
+        self
+    }
+
+    /// Where the time comes from: the system's clock unless it is set.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Where ids come from: UUIDs of version 7 unless it is set.
+    pub fn ids(mut self, ids: impl IdSource) -> Self {
+        self.ids = Arc::new(ids);
+        self
+    }
+
+    /// What commits are serialized by: [`DefaultLockKeys`] unless it is set.
+    pub fn lock_keys(mut self, keys: impl LockKeys) -> Self {
+        self.lock_keys = Arc::new(keys);
+        self
+    }
+
+    /// How many commits may wait for the store before callers wait for a place: 4,096 unless it is set.
+    pub fn queue(mut self, commits: usize) -> Self {
+        self.queue = commits;
+        self
+    }
+
+    /// How often an action is run when its commit meets conflicts: 32 times at most unless it is set.
+    pub fn attempts(mut self, attempts: usize) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// Opens the log.
+    ///
+    /// # Errors
+    ///
+    /// - `Invalid`: the set-up has mistakes; the message lists every one.
+    /// - `Unavailable`, `Corrupt`, `Unsupported`: the backend cannot be opened.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, nothing is open.
+    pub async fn start(mut self) -> Result<Log> {
+        let id = LogId::new(&self.name)?;
+        self.registry.check()?;
+        let lock = self.lock_keys.key(&id)?;
+        let backend = self.opening.await?;
+        let committer = Committer::start(Arc::clone(&backend.events), self.queue);
+        let turns = (0..256).map(|_| Arc::new(Mutex::new(()))).collect();
+        let engine = Engine {
+            events: backend.events,
+            records: backend.records,
+            registry: Arc::new(self.registry),
+            committer,
+            hooks: self.hooks,
+            clock: self.clock,
+            ids: self.ids,
+            lock_keys: self.lock_keys,
+            attempts: self.attempts,
+            turns,
+        };
+        Ok(Log { engine: Arc::new(engine), id, lock })
+    }
+}
+
+/// A route of old versions of an action, without its target yet.
+#[must_use = "a route has no effect without a target"]
+pub struct Route {
+    builder: Builder,
+    resource: &'static str,
+    action: String,
+    versions: Vec<u32>,
+}
+
+impl Route {
+    /// To this action: its body is run on the event's data, then the changed attributes that its resource has are forced.
+    pub fn route_to<A: Action>(self) -> Builder {
+        self.route_to_all([ActionSpec::of::<A>()])
+    }
+
+    /// To all of these actions, in this order. The actions need not be listed by their resources.
+    pub fn route_to_all(mut self, targets: impl IntoIterator<Item = ActionSpec>) -> Builder {
+        let targets: Vec<ActionSpec> = targets.into_iter().collect();
+        self.builder.registry.route(self.resource, &self.action, &self.versions, &targets);
+        self.builder
+    }
+}

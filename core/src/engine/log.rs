@@ -1,0 +1,221 @@
+//! The handle of a log: the door to sessions, reads and replays.
+
+use std::sync::Arc;
+
+use futures::stream::{BoxStream, StreamExt};
+use tokio::sync::Mutex;
+
+use super::committer::Committer;
+use super::context::{Clock, IdSource};
+use super::hook::Hook;
+use super::past::{AsOf, Revised};
+use super::registry::Registry;
+use super::replay::Replay;
+use super::resource::{Resource, key_of, name_of, typed};
+use super::session::{AsActor, Session};
+use crate::error::{Error, Result};
+use crate::store::{EventStore, EventStoreExt, Head, ResourceStore, ResourceStoreExt};
+use crate::types::{Actor, Event, EventQuery, Identity, LockKey, LockKeys, LogId, Page, Position, RecordQuery};
+
+/// A log, opened. Clones share it.
+#[derive(Clone)]
+pub struct Log {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) id: LogId,
+    pub(crate) lock: LockKey,
+}
+
+/// What all handles share.
+pub(crate) struct Engine {
+    pub(crate) events: Arc<dyn EventStore>,
+    pub(crate) records: Option<Arc<dyn ResourceStore>>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) committer: Committer,
+    pub(crate) hooks: Vec<Arc<dyn Hook>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) lock_keys: Arc<dyn LockKeys>,
+    pub(crate) attempts: usize,
+    pub(crate) turns: Vec<Arc<Mutex<()>>>,
+}
+
+impl Engine {
+    pub(crate) fn records(&self) -> Result<&Arc<dyn ResourceStore>> {
+        self.records.as_ref().ok_or_else(|| Error::unsupported("this store keeps events only, and no records"))
+    }
+}
+
+impl Log {
+    /// Which log this is.
+    #[must_use]
+    pub fn id(&self) -> &LogId {
+        &self.id
+    }
+
+    /// The log of a tenant: another log, with its own events, positions and records.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` or `TooLarge` if the text is no tenant; whatever the generator of lock keys refuses.
+    pub fn tenant(&self, tenant: impl AsRef<str>) -> Result<Self> {
+        let id = self.id.with_tenant(tenant)?;
+        let lock = self.engine.lock_keys.key(&id)?;
+        Ok(Self { engine: Arc::clone(&self.engine), id, lock })
+    }
+
+    /// Actions in the name of an actor.
+    pub fn as_actor(&self, actor: impl AsActor) -> Session {
+        Session::new(self.clone(), actor.as_actor().map(Some))
+    }
+
+    /// Actions in the name of a part of the system, such as a job: the actor is `system/` and the name.
+    pub fn as_system(&self, name: &str) -> Session {
+        Session::new(self.clone(), Actor::system(name).map(Some))
+    }
+
+    /// Actions in nobody's name.
+    pub fn as_anonymous(&self) -> Session {
+        Session::new(self.clone(), Ok(None))
+    }
+
+    /// A record.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `Corrupt`, `Rebuilding`; `Invalid` if the id is no record id; `Unsupported` if the store keeps no
+    /// records.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing, so it can be dropped at any time.
+    pub async fn get<R: Resource>(&self, id: &R::Id) -> Result<Option<R>> {
+        let key = key_of::<R>(id)?;
+        let record = self.engine.records()?.get_one(&self.id, &key).await?;
+        record.map(|record| typed(&key, &record.attributes)).transpose()
+    }
+
+    /// The record that owns an identity, such as `find::<User>("email", "a@example.com")`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get`](Self::get).
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing, so it can be dropped at any time.
+    pub async fn find<R: Resource>(&self, name: &str, value: &str) -> Result<Option<R>> {
+        let record = self.engine.records()?.find(&self.id, &Identity::new(R::NAME, name, value)?).await?;
+        record.map(|record| typed(&record.key, &record.attributes)).transpose()
+    }
+
+    /// All records of a resource, in the order of the bytes of their ids. Nothing is held between pages.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if the store keeps no records; the stream gives those of [`get`](Self::get).
+    pub fn list<R: Resource>(&self) -> Result<BoxStream<'_, Result<R>>> {
+        let records = self.engine.records()?;
+        let stream = records.stream_records(&self.id, RecordQuery::new(name_of::<R>()?));
+        Ok(stream.map(|record| record.and_then(|record| typed(&record.key, &record.attributes))).boxed())
+    }
+
+    /// One page of events.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `Corrupt`.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing, so it can be dropped at any time.
+    pub async fn events(&self, query: &EventQuery) -> Result<Page<Event, Position>> {
+        self.engine.events.read(&self.id, query).await
+    }
+
+    /// The events that pass a query, page by page.
+    pub fn stream(&self, query: EventQuery) -> BoxStream<'_, Result<Event>> {
+        self.engine.events.stream(&self.id, query)
+    }
+
+    /// The events that pass a query and those that will: it waits for more at the log's head.
+    pub fn tail(&self, query: EventQuery) -> BoxStream<'_, Result<Event>> {
+        self.engine.events.tail(&self.id, query)
+    }
+
+    /// Where the log stands, and whether it takes commits.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `Corrupt`.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing, so it can be dropped at any time.
+    pub async fn head(&self) -> Result<Head> {
+        self.engine.events.head(&self.id).await
+    }
+
+    /// The past, as it was after the event at a position or at a point in time. It reads the log, and changes nothing.
+    pub fn as_of(&self, point: impl Into<AsOf>) -> super::past::Past<'_> {
+        super::past::Past::new(self, point.into())
+    }
+
+    /// The events of a record, each with the record as it was after it.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `Corrupt`; `Replay` with the position of an event that cannot be applied.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing, so it can be dropped at any time.
+    pub async fn history<R: Resource>(&self, id: &R::Id) -> Result<Vec<Revised<R>>> {
+        super::past::history(self, id).await
+    }
+
+    /// A replay of the log: it rebuilds the records from the events. Await it.
+    pub fn replay(&self) -> Replay<'_> {
+        Replay::new(self)
+    }
+
+    /// Takes a log that was replayed to an earlier position as it is: it takes commits again, on top of the records that
+    /// it has. The events after that position stay in the log, and a replay to the head applies them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ResourceStore::accept_rewound`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it is done or it is not.
+    pub async fn accept_rewound(&self) -> Result<()> {
+        self.engine.records()?.accept_rewound(&self.id, self.lock).await
+    }
+
+    /// Removes all records of the log, and gives their number. The events stay: a replay brings the records back, and
+    /// until then the log takes no commits.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ResourceStore::clear`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, all records are there or none is.
+    pub async fn clear_records(&self) -> Result<u64> {
+        self.engine.records()?.clear(&self.id, self.lock).await
+    }
+
+    /// Takes no more commits, on any handle of the engine, and waits until those under way are made.
+    ///
+    /// # Errors
+    ///
+    /// `Indeterminate` if the committer did not end in order.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, commits that were handed over are made all the same.
+    pub async fn shutdown(&self) -> Result<()> {
+        self.engine.committer.shutdown().await
+    }
+}

@@ -1,0 +1,139 @@
+//! What was registered at the start: resources, their actions, and routes of old versions.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::action::{Action, ActionSpec};
+use super::resource::{Resource, ResourceSpec};
+use crate::error::{Error, ErrorKind, Result};
+use crate::types::{ActionName, Event, ResourceName};
+
+/// What replay does with an event.
+pub(crate) enum Rule<'a> {
+    /// Merge data and changed attributes into the record.
+    Force(&'a ResourceSpec),
+    /// Run the action's body on data and changed attributes.
+    Arguments(&'a ActionSpec),
+    /// Run these legacy actions' bodies, and force the changed attributes that they know.
+    Route(&'a [ActionSpec]),
+}
+
+#[derive(Default)]
+pub(crate) struct Registry {
+    resources: HashMap<String, ResourceSpec>,
+    actions: HashMap<String, HashMap<String, Registered>>,
+    routes: BTreeMap<(String, String, u32), Vec<ActionSpec>>,
+    mistakes: Vec<String>,
+}
+
+struct Registered {
+    spec: ActionSpec,
+    as_arguments: bool,
+}
+
+impl Registry {
+    pub(crate) fn add<R: Resource>(&mut self) {
+        if let Err(error) = ResourceName::new(R::NAME) {
+            self.mistakes.push(error.to_string());
+        }
+        if self.resources.insert(R::NAME.to_owned(), ResourceSpec::of::<R>()).is_some() {
+            self.mistakes.push(format!("the resource {:?} is registered twice", R::NAME));
+            return;
+        }
+        let mut actions = HashMap::new();
+        for spec in R::actions() {
+            if let Err(error) = ActionName::new(spec.name) {
+                self.mistakes.push(error.to_string());
+            }
+            if spec.resource != R::NAME {
+                self.mistakes.push(format!("the resource {:?} lists the action {:?} of the resource {:?}", R::NAME, spec.name, spec.resource));
+            }
+            if spec.version == 0 {
+                self.mistakes.push(format!("the action {:?} of {:?} has version 0; versions count from 1", spec.name, R::NAME));
+            }
+            if actions.insert(spec.name.to_owned(), Registered { spec, as_arguments: false }).is_some() {
+                self.mistakes.push(format!("the resource {:?} has two actions named {:?}", R::NAME, spec.name));
+            }
+        }
+        self.actions.insert(R::NAME.to_owned(), actions);
+    }
+
+    pub(crate) fn route(&mut self, resource: &str, action: &str, versions: &[u32], targets: &[ActionSpec]) {
+        for version in versions {
+            let key = (resource.to_owned(), action.to_owned(), *version);
+            self.routes.entry(key).or_default().extend_from_slice(targets);
+        }
+    }
+
+    pub(crate) fn as_arguments<A: Action>(&mut self) {
+        match self.actions.get_mut(A::Resource::NAME).and_then(|actions| actions.get_mut(A::NAME)) {
+            Some(registered) => registered.as_arguments = true,
+            None => self.mistakes.push(format!(
+                "the action {:?} is to be replayed as arguments, and {:?} does not list it",
+                A::NAME,
+                A::Resource::NAME
+            )),
+        }
+    }
+
+    /// Every mistake of the set-up, in one error.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        let mut mistakes = std::mem::take(&mut self.mistakes);
+        for ((resource, action, version), targets) in &self.routes {
+            let name = format!("version {version} of {resource}.{action}");
+            if !self.resources.contains_key(resource) {
+                mistakes.push(format!("{name} is routed, and no resource {resource:?} is registered"));
+            }
+            let current = self.actions.get(resource).and_then(|actions| actions.get(action));
+            if current.is_some_and(|current| current.spec.version == *version) {
+                mistakes.push(format!("{name} is routed, and it is the current version"));
+            }
+            for target in targets.iter().filter(|target| !self.resources.contains_key(target.resource)) {
+                mistakes.push(format!("{name} is routed to {:?} of {:?}, which is not registered", target.name, target.resource));
+            }
+        }
+        if mistakes.is_empty() { Ok(()) } else { Err(Error::invalid(format!("the set-up has mistakes: {}", mistakes.join("; ")))) }
+    }
+
+    pub(crate) fn resource(&self, name: &str) -> Result<&ResourceSpec> {
+        self.resources.get(name).ok_or_else(|| Error::invalid(format!("no resource {name:?} is registered")))
+    }
+
+    /// That an action may be run.
+    pub(crate) fn expect_action<A: Action>(&self) -> Result<&ResourceSpec> {
+        let resource = self.resource(A::Resource::NAME)?;
+        match self.actions.get(A::Resource::NAME).and_then(|actions| actions.get(A::NAME)) {
+            Some(_) => Ok(resource),
+            None => Err(Error::invalid(format!("the resource {:?} does not list the action {:?}", A::Resource::NAME, A::NAME))),
+        }
+    }
+
+    /// Whether events of other resources can write records of this one.
+    pub(crate) fn routes_lead_to(&self, resource: &str) -> bool {
+        self.routes.iter().any(|((from, ..), targets)| from != resource && targets.iter().any(|target| target.resource == resource))
+    }
+
+    /// What replay does with an event.
+    pub(crate) fn rule(&self, event: &Event) -> Result<Rule<'_>> {
+        let (resource, action) = (event.resource.as_str(), event.action.as_str());
+        if !self.routes.is_empty()
+            && let Some(targets) = self.routes.get(&(resource.to_owned(), action.to_owned(), event.version))
+        {
+            return Ok(Rule::Route(targets));
+        }
+        let unknown = |why: String| {
+            let message = format!(
+                "the event at position {} is version {} of {resource}.{action}: {why}",
+                event.position, event.version
+            );
+            Error::new(ErrorKind::Replay { position: event.position }, message)
+        };
+        let spec = self.resources.get(resource).ok_or_else(|| unknown(format!("no resource {resource:?} is registered")))?;
+        let registered = self.actions.get(resource).and_then(|actions| actions.get(action));
+        let registered = registered.ok_or_else(|| unknown("there is no such action, and no route for it".to_owned()))?;
+        if registered.spec.version != event.version {
+            let current = registered.spec.version;
+            return Err(unknown(format!("the current version is {current}, and there is no route for this one")));
+        }
+        Ok(if registered.as_arguments { Rule::Arguments(&registered.spec) } else { Rule::Force(spec) })
+    }
+}

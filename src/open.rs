@@ -1,0 +1,51 @@
+//! Opening a log by its URL.
+
+use rekindle_core::engine::{Backend, Builder};
+use rekindle_core::{Error, Result};
+
+/// Where it begins: a log, by the URL of its store or on a store that is open.
+#[derive(Clone, Copy, Debug)]
+pub struct Rekindle;
+
+impl Rekindle {
+    /// A log in the store at this URL, opened by [`Builder::start`]:
+    ///
+    /// | URL | store | feature |
+    /// |---|---|---|
+    /// | `memory:` | in memory, gone with the process | `memory` |
+    /// | `sled:./data` | a folder on this machine's disk | `sled` |
+    ///
+    /// A URL that no backend is compiled in for is an `Unsupported` error of `start`, which names the feature to turn on.
+    pub fn open(url: impl Into<String>) -> Builder {
+        let url = url.into();
+        Builder::opening(async move { backend(&url).await })
+    }
+
+    /// A log on a backend that is open: one with settings of its own, or a backend of yours.
+    pub fn on(backend: impl Into<Backend>) -> Builder {
+        Builder::on(backend)
+    }
+}
+
+async fn backend(url: &str) -> Result<Backend> {
+    let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
+    match scheme {
+        #[cfg(feature = "memory")]
+        "memory" if rest.is_empty() => Ok(rekindle_memory::MemoryBackend::new().into()),
+        #[cfg(feature = "sled")]
+        "sled" if !rest.is_empty() => Ok(rekindle_sled::SledBackend::open(rest).await?.into()),
+        #[cfg(not(feature = "memory"))]
+        "memory" => Err(not_compiled_in(url, "memory")),
+        #[cfg(not(feature = "sled"))]
+        "sled" => Err(not_compiled_in(url, "sled")),
+        _ => {
+            let _ = rest;
+            Err(Error::invalid(format!("{url:?} names no store: known are \"memory:\" and \"sled:FOLDER\"")))
+        }
+    }
+}
+
+#[cfg(not(all(feature = "memory", feature = "sled")))]
+fn not_compiled_in(url: &str, feature: &str) -> Error {
+    Error::unsupported(format!("{url:?} needs the {feature} backend: turn on the feature {feature:?} of the crate rekindle"))
+}
