@@ -1,1 +1,34 @@
-fn main(){}
+//! The commands of this repository: `cargo xtask test`, and what else the README calls.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a command, and these are its answers")]
+
+use std::process::ExitCode;
+
+mod test;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+commands:
+  test [--only STEP].. [--advisories] | --list    every check of this repository, in order
+  help                                            this text";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (command, args) = args.split_first().map_or(("help", &[][..]), |(command, args)| (command.as_str(), args));
+    let done = match command {
+        "test" => test::run(args),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        unknown => Err(format!("unknown command {unknown:?}\n\n{USAGE}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
