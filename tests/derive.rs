@@ -3,9 +3,7 @@
 #![cfg(feature = "derive")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use rekindle::__private::engine::{Action as _, Attribute, Resource as _};
-use rekindle::__private::types::ActionType;
-use rekindle::{Action, Context, Create, Destroy, Rejection, Resource, Timestamp, Update};
+use rekindle::{Action, ActionType, Attribute, Context, Create, Destroy, Rejection, Resource, Timestamp, Update};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Resource)]

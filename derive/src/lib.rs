@@ -18,9 +18,12 @@ mod shape;
 /// are none. What would leave the members unknown is refused: `flatten`, `tag`, `transparent`, `into`, `from`, `try_from`,
 /// `remote`, and a name that is written and read differently.
 ///
-/// ```ignore
+/// ```
+/// # use rekindle::{Action, Destroy, Resource, Timestamp};
+/// # use serde::{Deserialize, Serialize};
+/// # use uuid::Uuid;
 /// #[derive(Serialize, Deserialize, Resource)]
-/// #[resource(name = "accounts.user", actions(Register, Rename, Close))]
+/// #[resource(name = "accounts.user", actions(Close))]
 /// struct User {
 ///     #[resource(id)]
 ///     id: Uuid,
@@ -34,6 +37,11 @@ mod shape;
 ///     #[resource(updated_at)]
 ///     updated_at: Option<Timestamp>,
 /// }
+/// # #[derive(Serialize, Deserialize, Action)]
+/// # #[action(destroy, resource = User)]
+/// # struct Close {}
+/// # impl Destroy for Close {}
+/// assert_eq!(User::ATTRIBUTES.len(), 6);
 /// ```
 ///
 /// # On the struct
@@ -66,7 +74,18 @@ pub fn derive_resource(input: TokenStream) -> TokenStream {
 /// `Deserialize` too: it is stored as the JSON object that serde makes of it. The body is an implementation of `Create`,
 /// `Update` or `Destroy`, whichever the attribute names.
 ///
-/// ```ignore
+/// ```
+/// # use rekindle::{Action, Context, Create, Rejection, Resource};
+/// # use serde::{Deserialize, Serialize};
+/// # use uuid::Uuid;
+/// # #[derive(Serialize, Deserialize, Resource)]
+/// # #[resource(name = "accounts.user", actions(Register))]
+/// # struct User {
+/// #     #[resource(id)]
+/// #     id: Uuid,
+/// #     name: String,
+/// #     email: String,
+/// # }
 /// #[derive(Serialize, Deserialize, Action)]
 /// #[action(create, resource = User, version = 2)]
 /// struct Register {
@@ -79,6 +98,7 @@ pub fn derive_resource(input: TokenStream) -> TokenStream {
 ///         Ok(User { id: cx.new_uuid(), name: self.name, email: self.email })
 ///     }
 /// }
+/// assert_eq!((Register::NAME, Register::VERSION), ("register", 2));
 /// ```
 ///
 /// # On the struct
