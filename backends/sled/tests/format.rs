@@ -20,7 +20,11 @@ async fn refusal(folder: &Path) -> Error {
 
 /// Changes a closed database behind the backend's back.
 fn tamper(folder: &Path, change: impl Fn(&sled::Db)) {
-    let db = sled::Config::new().path(folder).flush_every_ms(None).open().unwrap();
+    let config = sled::Config::new().path(folder).flush_every_ms(None);
+    // sled frees its lock a little after it was closed.
+    let db = (0..100)
+        .find_map(|_| config.open().inspect_err(|_| std::thread::sleep(std::time::Duration::from_millis(10))).ok())
+        .unwrap();
     change(&db);
     db.flush().unwrap();
 }

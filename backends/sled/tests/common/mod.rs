@@ -5,14 +5,14 @@ use rekindle_core::types::{
     RecordKey, RecordWrite, Timestamp, WriteState,
 };
 
-pub const LOCK: LockKey = LockKey::One(1);
+pub(crate) const LOCK: LockKey = LockKey::One(1);
 
-pub fn log() -> LogId {
+pub(crate) fn log() -> LogId {
     LogId::new("main").unwrap()
 }
 
 /// The creation of a record, with its event.
-pub fn create(id: &str, attributes: &str, identity: Option<&str>) -> Change {
+pub(crate) fn create(id: &str, attributes: &str, identity: Option<&str>) -> Change {
     let key = RecordKey::new("shop.order", id).unwrap();
     let event = NewEvent {
         id: EventId::generate(),
@@ -34,7 +34,7 @@ pub fn create(id: &str, attributes: &str, identity: Option<&str>) -> Change {
 }
 
 /// A commit to the log under its lock.
-pub fn commit(changes: Vec<Change>) -> Commit {
+pub(crate) fn commit(changes: Vec<Change>) -> Commit {
     let mut commit = Commit::new(log(), LOCK);
     commit.changes = changes;
     commit
