@@ -2,6 +2,8 @@
 //!
 //! `cargo run --example quickstart`
 
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "it is a program for people to read")]
+
 use rekindle::{Action, Context, Create, Destroy, Rejection, Rekindle, Resource, Update};
 use serde::{Deserialize, Serialize};
 

@@ -32,9 +32,15 @@ pub fn decode<T: DeserializeOwned>(row: &[u8]) -> Result<T> {
         [VERSION, body @ ..] => {
             let (value, rest) = postcard::take_from_bytes(body)
                 .map_err(|source| Error::corrupt("a stored row cannot be decoded").with_source(source))?;
-            if rest.is_empty() { Ok(value) } else { Err(Error::corrupt(format!("a stored row has {} bytes too many", rest.len()))) }
+            if rest.is_empty() {
+                Ok(value)
+            } else {
+                Err(Error::corrupt(format!("a stored row has {} bytes too many", rest.len())))
+            }
         }
-        [version, ..] => Err(Error::corrupt(format!("a stored row has the format version {version}; known is {VERSION}"))),
+        [version, ..] => {
+            Err(Error::corrupt(format!("a stored row has the format version {version}; known is {VERSION}")))
+        }
         [] => Err(Error::corrupt("a stored row is empty")),
     }
 }

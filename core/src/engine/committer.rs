@@ -42,7 +42,10 @@ impl Committer {
         sender.send(Waiting { commit, answer }).await.map_err(|_| closed())?;
         drop(sender);
         answered.await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Indeterminate, "the committer ended before it answered: its runtime was shut down"))
+            Err(Error::new(
+                ErrorKind::Indeterminate,
+                "the committer ended before it answered: its runtime was shut down",
+            ))
         })
     }
 
@@ -131,12 +134,16 @@ impl Gathering {
 }
 
 async fn make(store: Arc<dyn EventStore>, batch: Vec<Waiting>) {
-    let (commits, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|waiting| (waiting.commit, waiting.answer)).unzip();
+    let (commits, answers): (Vec<_>, Vec<_>) =
+        batch.into_iter().map(|waiting| (waiting.commit, waiting.answer)).unzip();
     let results = AssertUnwindSafe(future::lazy(|_| ()).then(|()| store.commit(commits))).catch_unwind().await;
     let mut results = results.unwrap_or_default().into_iter();
     for answer in answers {
         let result = results.next().unwrap_or_else(|| {
-            Err(Error::new(ErrorKind::Indeterminate, "the store did not answer for this commit: it panicked or broke its contract"))
+            Err(Error::new(
+                ErrorKind::Indeterminate,
+                "the store did not answer for this commit: it panicked or broke its contract",
+            ))
         });
         // A caller that is gone does not want to know.
         let _ = answer.send(result);

@@ -171,7 +171,8 @@ fn finish(registry: &Registry, key: RecordKey, state: FoldState) -> Result<Loade
         None => None,
         Some(attributes) => {
             let attributes = attributes.to_json()?;
-            let identities = (registry.resource(key.resource.as_str())?.identities)(&attributes).map_err(|error| error.at(&key))?;
+            let identities =
+                (registry.resource(key.resource.as_str())?.identities)(&attributes).map_err(|error| error.at(&key))?;
             Some(WriteState { attributes, identities })
         }
     };
@@ -206,7 +207,9 @@ pub(crate) fn touches(registry: &Registry, event: &Event) -> Result<Vec<RecordKe
     match registry.rule(event)? {
         Rule::Force(_) | Rule::Arguments(_) => Ok(vec![event.key()]),
         Rule::Route(targets) => {
-            let key = |target: &ActionSpec| Ok(RecordKey { resource: ResourceName::new(target.resource)?, id: event.record_id.clone() });
+            let key = |target: &ActionSpec| {
+                Ok(RecordKey { resource: ResourceName::new(target.resource)?, id: event.record_id.clone() })
+            };
             targets.iter().map(key).collect()
         }
     }

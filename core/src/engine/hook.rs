@@ -149,7 +149,9 @@ impl NextTransaction<'_> {
     /// Dropped, the commit is made or it is not, as a whole.
     pub async fn run(self) -> Result<Committed> {
         match self.hooks {
-            [first, rest @ ..] => first.around_transaction(self.transaction, NextTransaction { hooks: rest, ..self }).await,
+            [first, rest @ ..] => {
+                first.around_transaction(self.transaction, NextTransaction { hooks: rest, ..self }).await
+            }
             [] => self.step.commit().await,
         }
     }

@@ -95,10 +95,11 @@ pub(crate) async fn history<R: Resource>(log: &Log, id: &R::Id) -> Result<Vec<Re
     while let Some(event) = events.try_next().await? {
         fold.apply(registry, &event)?;
         let attributes = attributes(&fold, &key)?;
-        let record = attributes.as_ref().map(|attributes| typed(&key, attributes)).transpose().map_err(|error: Error| {
-            let kind = ErrorKind::Replay { position: event.position };
-            Error::new(kind, format!("after the event at position {}: {error}", event.position))
-        })?;
+        let record =
+            attributes.as_ref().map(|attributes| typed(&key, attributes)).transpose().map_err(|error: Error| {
+                let kind = ErrorKind::Replay { position: event.position };
+                Error::new(kind, format!("after the event at position {}: {error}", event.position))
+            })?;
         history.push(Revised { event, attributes, record });
     }
     Ok(history)

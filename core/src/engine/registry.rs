@@ -45,10 +45,19 @@ impl Registry {
                 self.mistakes.push(error.to_string());
             }
             if spec.resource != R::NAME {
-                self.mistakes.push(format!("the resource {:?} lists the action {:?} of the resource {:?}", R::NAME, spec.name, spec.resource));
+                self.mistakes.push(format!(
+                    "the resource {:?} lists the action {:?} of the resource {:?}",
+                    R::NAME,
+                    spec.name,
+                    spec.resource
+                ));
             }
             if spec.version == 0 {
-                self.mistakes.push(format!("the action {:?} of {:?} has version 0; versions count from 1", spec.name, R::NAME));
+                self.mistakes.push(format!(
+                    "the action {:?} of {:?} has version 0; versions count from 1",
+                    spec.name,
+                    R::NAME
+                ));
             }
             if actions.insert(spec.name.to_owned(), Registered { spec, as_arguments: false }).is_some() {
                 self.mistakes.push(format!("the resource {:?} has two actions named {:?}", R::NAME, spec.name));
@@ -88,10 +97,17 @@ impl Registry {
                 mistakes.push(format!("{name} is routed, and it is the current version"));
             }
             for target in targets.iter().filter(|target| !self.resources.contains_key(target.resource)) {
-                mistakes.push(format!("{name} is routed to {:?} of {:?}, which is not registered", target.name, target.resource));
+                mistakes.push(format!(
+                    "{name} is routed to {:?} of {:?}, which is not registered",
+                    target.name, target.resource
+                ));
             }
         }
-        if mistakes.is_empty() { Ok(()) } else { Err(Error::invalid(format!("the set-up has mistakes: {}", mistakes.join("; ")))) }
+        if mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::invalid(format!("the set-up has mistakes: {}", mistakes.join("; "))))
+        }
     }
 
     pub(crate) fn resource(&self, name: &str) -> Result<&ResourceSpec> {
@@ -103,13 +119,19 @@ impl Registry {
         let resource = self.resource(A::Resource::NAME)?;
         match self.actions.get(A::Resource::NAME).and_then(|actions| actions.get(A::NAME)) {
             Some(_) => Ok(resource),
-            None => Err(Error::invalid(format!("the resource {:?} does not list the action {:?}", A::Resource::NAME, A::NAME))),
+            None => Err(Error::invalid(format!(
+                "the resource {:?} does not list the action {:?}",
+                A::Resource::NAME,
+                A::NAME
+            ))),
         }
     }
 
     /// Whether events of other resources can write records of this one.
     pub(crate) fn routes_lead_to(&self, resource: &str) -> bool {
-        self.routes.iter().any(|((from, ..), targets)| from != resource && targets.iter().any(|target| target.resource == resource))
+        self.routes
+            .iter()
+            .any(|((from, ..), targets)| from != resource && targets.iter().any(|target| target.resource == resource))
     }
 
     /// What replay does with an event.
@@ -127,9 +149,11 @@ impl Registry {
             );
             Error::new(ErrorKind::Replay { position: event.position }, message)
         };
-        let spec = self.resources.get(resource).ok_or_else(|| unknown(format!("no resource {resource:?} is registered")))?;
+        let spec =
+            self.resources.get(resource).ok_or_else(|| unknown(format!("no resource {resource:?} is registered")))?;
         let registered = self.actions.get(resource).and_then(|actions| actions.get(action));
-        let registered = registered.ok_or_else(|| unknown("there is no such action, and no route for it".to_owned()))?;
+        let registered =
+            registered.ok_or_else(|| unknown("there is no such action, and no route for it".to_owned()))?;
         if registered.spec.version != event.version {
             let current = registered.spec.version;
             return Err(unknown(format!("the current version is {current}, and there is no route for this one")));

@@ -15,8 +15,8 @@ use super::resource::{Resource, Stored, key_of, name_of, typed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::ResourceStoreExt;
 use crate::types::{
-    ActionName, ActionType, Change, Check, Commit, Committed, Expected, Identity, Json, JsonObject, LockKey, LogId, NewEvent, Payload,
-    Record, RecordId, RecordKey, RecordWrite, Revision, WriteState, diff,
+    ActionName, ActionType, Change, Check, Commit, Committed, Expected, Identity, Json, JsonObject, LockKey, LogId,
+    NewEvent, Payload, Record, RecordId, RecordKey, RecordWrite, Revision, WriteState, diff,
 };
 
 /// Several actions that are committed as one: all of their events and changes, or none.
@@ -133,7 +133,8 @@ impl Unit {
         let resource = name_of::<R>()?;
         let identity = Identity::new(resource.as_str(), name, value)?;
         let owns = |state: &WriteState| state.identities.iter().any(|own| own.name == name && own.value == value);
-        let mine = self.written.iter().find(|(key, state)| key.resource == resource && state.as_ref().is_some_and(owns));
+        let mine =
+            self.written.iter().find(|(key, state)| key.resource == resource && state.as_ref().is_some_and(owns));
         if let Some((key, Some(state))) = mine {
             return typed(key, &state.attributes).map(Some);
         }
@@ -181,7 +182,8 @@ impl Unit {
             }
             NextTransaction { hooks: &engine.hooks, transaction: &transaction, step: &step }.run().await
         };
-        let outcome = AssertUnwindSafe(outcome).catch_unwind().await.unwrap_or_else(|panic| Err(panicked("a hook", &*panic)));
+        let outcome =
+            AssertUnwindSafe(outcome).catch_unwind().await.unwrap_or_else(|panic| Err(panicked("a hook", &*panic)));
         for hook in &engine.hooks {
             let told = AssertUnwindSafe(hook.after_transaction(&transaction, outcome.as_ref())).catch_unwind().await;
             if let Err(panic) = told {
@@ -228,9 +230,12 @@ impl Unit {
         let mut body = Typed { action: Some(action), key, data, outcome: None };
         let next = Next { hooks: &engine.hooks, all: &engine.hooks, call: &call, body: &mut body };
         let result = AssertUnwindSafe(next.run(self)).catch_unwind().await;
-        let result = result.unwrap_or_else(|panic| Err(panicked(&format!("the action {:?} or a hook of it", A::NAME), &*panic)));
+        let result =
+            result.unwrap_or_else(|panic| Err(panicked(&format!("the action {:?} or a hook of it", A::NAME), &*panic)));
         let result = result.and_then(|()| {
-            body.outcome.ok_or_else(|| Error::invalid(format!("a hook around the action {:?} did not run it, and gave no error", A::NAME)))
+            body.outcome.ok_or_else(|| {
+                Error::invalid(format!("a hook around the action {:?} did not run it, and gave no error", A::NAME))
+            })
         });
         match &result {
             Ok(_) => {
@@ -252,7 +257,8 @@ impl Unit {
             self.read.insert(key.clone(), record);
         }
         let record = self.read.get(key).and_then(Option::as_ref);
-        Ok(record.map(|record| WriteState { attributes: record.attributes.clone(), identities: record.identities.clone() }))
+        Ok(record
+            .map(|record| WriteState { attributes: record.attributes.clone(), identities: record.identities.clone() }))
     }
 
     fn expected(&self, key: &RecordKey, action_type: ActionType) -> Expected {
@@ -278,9 +284,11 @@ impl<A: Action> Body for Typed<A> {
     async fn run(&mut self, unit: &mut Unit) -> Result<Option<Json>> {
         let action = self.action.take().ok_or_else(|| Error::invalid("a hook ran an action twice"))?;
         let state = match &self.key {
-            Some(key) => Some(unit.state(key).await?.ok_or_else(|| {
-                Error::new(ErrorKind::NotFound, format!("{key} does not exist"))
-            })?),
+            Some(key) => Some(
+                unit.state(key)
+                    .await?
+                    .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{key} does not exist")))?,
+            ),
             None => None,
         };
         let before = match (&self.key, &state) {
@@ -303,7 +311,8 @@ impl<A: Action> Body for Typed<A> {
             record.stamp(A::TYPE == ActionType::Create, unit.cx.now);
             let stored = Stored::of(record)?;
             if key.as_ref().is_some_and(|key| *key != stored.key) {
-                let message = format!("the action {:?} changed the id of a record to {:?}", A::NAME, stored.key.id.as_str());
+                let message =
+                    format!("the action {:?} changed the id of a record to {:?}", A::NAME, stored.key.id.as_str());
                 return Err(Error::invalid(message));
             }
             if A::TYPE == ActionType::Create && matches!(unit.written.get(&stored.key), Some(Some(_))) {
@@ -315,7 +324,8 @@ impl<A: Action> Body for Typed<A> {
             after_attributes = stored.attributes;
         }
         let key = key.ok_or_else(|| no_record::<A>())?;
-        let event = event::<A>(unit, &key, &self.data, &before_attributes, written.as_ref().map(|_| &after_attributes))?;
+        let event =
+            event::<A>(unit, &key, &self.data, &before_attributes, written.as_ref().map(|_| &after_attributes))?;
         let expected = unit.expected(&key, A::TYPE);
         let record = written.as_ref().map(|state| state.attributes.clone());
         unit.written.insert(key.clone(), written.clone());
@@ -325,7 +335,13 @@ impl<A: Action> Body for Typed<A> {
     }
 }
 
-fn event<A: Action>(unit: &Unit, key: &RecordKey, data: &Json, before: &JsonObject, after: Option<&JsonObject>) -> Result<NewEvent> {
+fn event<A: Action>(
+    unit: &Unit,
+    key: &RecordKey,
+    data: &Json,
+    before: &JsonObject,
+    after: Option<&JsonObject>,
+) -> Result<NewEvent> {
     let resource = unit.engine.registry.expect_action::<A>()?;
     let mut input = data.to_object()?;
     let known = resource.known(input.clone());

@@ -9,8 +9,8 @@ use super::event_store::{Head, LogState};
 use super::rebuild::LoadedRecord;
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{
-    Check, Commit, Committed, CommittedEvent, Event, EventId, Identity, Limits, LogId, RecordId, RecordKey, RecordWrite, Revision,
-    WriteState,
+    Check, Commit, Committed, CommittedEvent, Event, EventId, Identity, Limits, LogId, RecordId, RecordKey,
+    RecordWrite, Revision, WriteState,
 };
 
 /// What is stored, as the commits of a batch find it. A backend that reads over a network fetches all of it beforehand.
@@ -87,7 +87,12 @@ pub fn decide(view: &impl View, limits: &Limits, batch: Vec<Commit>) -> Decided 
     decided
 }
 
-fn decide_one(view: &impl View, limits: &Limits, logs: &mut BTreeMap<LogId, LogChanges>, commit: Commit) -> Result<Committed> {
+fn decide_one(
+    view: &impl View,
+    limits: &Limits,
+    logs: &mut BTreeMap<LogId, LogChanges>,
+    commit: Commit,
+) -> Result<Committed> {
     commit.validate(limits)?;
     if !logs.contains_key(&commit.log) {
         let head = view.head(&commit.log)?;
@@ -138,7 +143,10 @@ fn decide_one(view: &impl View, limits: &Limits, logs: &mut BTreeMap<LogId, LogC
 /// The error for a log that is being rebuilt in place.
 #[must_use]
 pub fn rebuilding(log: &LogId) -> Error {
-    Error::new(ErrorKind::Rebuilding, format!("the records of {log} are being rebuilt in place, and the rebuild has not finished"))
+    Error::new(
+        ErrorKind::Rebuilding,
+        format!("the records of {log} are being rebuilt in place, and the rebuild has not finished"),
+    )
 }
 
 /// One commit on top of the earlier ones of its batch; nothing of it is kept unless it succeeds.
@@ -167,12 +175,16 @@ impl<V: View> Attempt<'_, V> {
                 Some(found) if found.event == *event => {
                     committed.events.push(CommittedEvent { position: found.position, revision: found.revision });
                 }
-                Some(found) => return Err(reused(event.id, format!("is at position {} with other content", found.position))),
+                Some(found) => {
+                    return Err(reused(event.id, format!("is at position {} with other content", found.position)));
+                }
                 None => unknown = Some(event.id),
             }
         }
         match unknown {
-            Some(id) if !committed.events.is_empty() => Err(reused(id, "is not known, and others of its commit are".to_owned())),
+            Some(id) if !committed.events.is_empty() => {
+                Err(reused(id, "is not known, and others of its commit are".to_owned()))
+            }
             None if !committed.events.is_empty() => Ok(Some(committed)),
             _ => Ok(None),
         }
@@ -208,7 +220,9 @@ impl<V: View> Attempt<'_, V> {
                 if actual == *expected {
                     return Ok(());
                 }
-                let name = |owner: Option<&RecordId>| owner.map_or_else(|| "no record".to_owned(), |id| format!("{:?}", id.as_str()));
+                let name = |owner: Option<&RecordId>| {
+                    owner.map_or_else(|| "no record".to_owned(), |id| format!("{:?}", id.as_str()))
+                };
                 let (found, expected) = (name(actual.as_ref()), name(expected.as_ref()));
                 let message = format!("the identity {identity} belongs to {found}; expected was {expected}");
                 Err(Error::new(ErrorKind::Conflict { actual: None }, message))
@@ -220,7 +234,8 @@ impl<V: View> Attempt<'_, V> {
         let before = self.record(&write.key)?;
         write.expected.verify_write(&write.key, live_revision(before.as_ref()))?;
         let revision = before.map_or(Revision::ZERO, |record| record.revision).next();
-        self.records.insert(write.key.clone(), LoadedRecord { key: write.key.clone(), revision, state: write.state.clone() });
+        self.records
+            .insert(write.key.clone(), LoadedRecord { key: write.key.clone(), revision, state: write.state.clone() });
         Ok(revision)
     }
 
@@ -234,7 +249,11 @@ impl<V: View> Attempt<'_, V> {
             for identity in old.iter().filter(|identity| !new.contains(identity)) {
                 self.owners.insert(identity.of(&key.resource), None);
             }
-            taken.extend(new.iter().filter(|identity| !old.contains(identity)).map(|identity| (identity.of(&key.resource), key.id.clone())));
+            taken.extend(
+                new.iter()
+                    .filter(|identity| !old.contains(identity))
+                    .map(|identity| (identity.of(&key.resource), key.id.clone())),
+            );
         }
         for (identity, id) in taken {
             match self.owner(&identity)? {

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use super::{EventStore, Fence, Head, LoadedRecord, Rebuild, RebuildMode, ResourceStore, StoreInfo};
 use crate::error::Result;
 use crate::types::{
-    Commit, Committed, Event, EventQuery, Identity, LockKey, LogId, Page, Position, Record, RecordCursor, RecordKey, RecordQuery,
+    Commit, Committed, Event, EventQuery, Identity, LockKey, LogId, Page, Position, Record, RecordCursor, RecordKey,
+    RecordQuery,
 };
 
 macro_rules! forward {

@@ -39,7 +39,13 @@ pub struct Rebuild {
 
 impl Rebuild {
     /// For backends: a rebuild into this generation. `guard` is the backend's own; dropping it must end the rebuild.
-    pub fn new(log: LogId, lock: LockKey, generation: Generation, mode: RebuildMode, guard: impl Any + Send + Sync) -> Self {
+    pub fn new(
+        log: LogId,
+        lock: LockKey,
+        generation: Generation,
+        mode: RebuildMode,
+        guard: impl Any + Send + Sync,
+    ) -> Self {
         Self { log, lock, generation, mode, guard: Box::new(guard) }
     }
 
@@ -76,7 +82,10 @@ impl Rebuild {
     /// For backends: the error for a rebuild that is not the running one.
     #[must_use]
     pub fn is_over(&self) -> Error {
-        Error::new(ErrorKind::Conflict { actual: None }, format!("the rebuild of {} into generation {} is over", self.log, self.generation))
+        Error::new(
+            ErrorKind::Conflict { actual: None },
+            format!("the rebuild of {} into generation {} is over", self.log, self.generation),
+        )
     }
 }
 

@@ -144,8 +144,15 @@ impl Commit {
                 limits.check("bytes in an event", size, limits.event_bytes)?;
             }
             if let Some(write) = &change.write {
-                if change.event.as_ref().is_some_and(|event| event.resource != write.key.resource || event.record_id != write.key.id) {
-                    return Err(Error::invalid(format!("a change writes {}, and its event is of another record", write.key)));
+                if change
+                    .event
+                    .as_ref()
+                    .is_some_and(|event| event.resource != write.key.resource || event.record_id != write.key.id)
+                {
+                    return Err(Error::invalid(format!(
+                        "a change writes {}, and its event is of another record",
+                        write.key
+                    )));
                 }
                 if let Some(state) = &write.state {
                     limits.check("bytes in a record", state.attributes.as_str().len(), limits.record_bytes)?;
@@ -153,7 +160,10 @@ impl Commit {
                     for identity in &state.identities {
                         identity.check()?;
                         if !names.insert(&identity.name) {
-                            return Err(Error::invalid(format!("{} has the identity {:?} twice", write.key, identity.name)));
+                            return Err(Error::invalid(format!(
+                                "{} has the identity {:?} twice",
+                                write.key, identity.name
+                            )));
                         }
                     }
                 }
@@ -174,7 +184,9 @@ impl Expected {
             (Self::Absent, Some(actual)) => {
                 Err(Error::new(ErrorKind::AlreadyExists { actual }, format!("{key} exists, at revision {actual}")))
             }
-            (Self::Exists | Self::Revision(_), None) => Err(Error::new(ErrorKind::NotFound, format!("{key} does not exist"))),
+            (Self::Exists | Self::Revision(_), None) => {
+                Err(Error::new(ErrorKind::NotFound, format!("{key} does not exist")))
+            }
             (Self::Revision(expected), Some(actual)) if expected != actual => Err(conflict(key, self, Some(actual))),
             _ => Ok(()),
         }

@@ -96,7 +96,9 @@ impl Payload {
     pub fn json(&self) -> Result<&Json> {
         match self {
             Self::Json(json) => Ok(json),
-            Self::Sealed(_) => Err(Error::new(ErrorKind::Vault, "a section of the event is sealed, and there is no vault to open it")),
+            Self::Sealed(_) => {
+                Err(Error::new(ErrorKind::Vault, "a section of the event is sealed, and there is no vault to open it"))
+            }
         }
     }
 

@@ -51,7 +51,8 @@ impl Json {
     ///
     /// `Invalid` if the value does not serialize, or not to an object.
     pub fn from_value(value: &impl Serialize) -> Result<Self> {
-        let text = serde_json::to_string(value).map_err(|source| Error::invalid("a value cannot be written as JSON").with_source(source))?;
+        let text = serde_json::to_string(value)
+            .map_err(|source| Error::invalid("a value cannot be written as JSON").with_source(source))?;
         if text.starts_with('{') {
             Ok(Self(Arc::from(text)))
         } else {
@@ -166,8 +167,9 @@ impl JsonObject {
     /// `Invalid` if the value cannot be written as JSON.
     pub fn set(&mut self, name: impl Into<String>, value: &impl Serialize) -> Result<()> {
         let name = name.into();
-        let raw = serde_json::value::to_raw_value(value)
-            .map_err(|source| Error::invalid(format!("the value of {name:?} cannot be written as JSON")).with_source(source))?;
+        let raw = serde_json::value::to_raw_value(value).map_err(|source| {
+            Error::invalid(format!("the value of {name:?} cannot be written as JSON")).with_source(source)
+        })?;
         self.0.insert(name, raw);
         Ok(())
     }
@@ -252,7 +254,10 @@ mod tests {
     #[test]
     fn only_an_object_will_do() {
         assert_eq!(Json::parse("[1]").unwrap_err().message(), "a JSON object was expected, not an array");
-        assert_eq!(Json::from_value(&7).unwrap_err().message(), "a value must be written as a JSON object, not a number");
+        assert_eq!(
+            Json::from_value(&7).unwrap_err().message(),
+            "a value must be written as a JSON object, not a number"
+        );
         assert!(Json::parse("{} {}").is_err() && Json::parse("{").is_err());
         assert!(serde_json::from_str::<Json>("\"[]\"").is_err());
     }

@@ -60,7 +60,7 @@ macro_rules! text_newtype {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.pad(&self.0)
             }
         }
 
@@ -83,7 +83,10 @@ pub(super) use text_newtype;
 fn check_name(text: &str, what: &str) -> Result<()> {
     if text.len() > MAX_NAME {
         let len = text.len();
-        return Err(Error::new(ErrorKind::TooLarge, format!("a {what} has {len} bytes; at most {MAX_NAME} are allowed")));
+        return Err(Error::new(
+            ErrorKind::TooLarge,
+            format!("a {what} has {len} bytes; at most {MAX_NAME} are allowed"),
+        ));
     }
     let mut chars = text.chars();
     let starts_well = chars.next().is_some_and(|c| c.is_ascii_alphabetic());
@@ -105,7 +108,10 @@ pub(super) fn check_text(text: &str, what: &str) -> Result<()> {
     }
     if text.len() > MAX_TEXT {
         let len = text.len();
-        return Err(Error::new(ErrorKind::TooLarge, format!("a {what} has {len} bytes; at most {MAX_TEXT} are allowed")));
+        return Err(Error::new(
+            ErrorKind::TooLarge,
+            format!("a {what} has {len} bytes; at most {MAX_TEXT} are allowed"),
+        ));
     }
     Ok(())
 }

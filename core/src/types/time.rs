@@ -45,7 +45,9 @@ impl Timestamp {
         if (Self::min().0..=Self::max().0).contains(&microseconds) {
             Ok(Self(microseconds))
         } else {
-            Err(Error::invalid(format!("{microseconds} microseconds since 1970 are outside of the years -9999 to 9999")))
+            Err(Error::invalid(format!(
+                "{microseconds} microseconds since 1970 are outside of the years -9999 to 9999"
+            )))
         }
     }
 
@@ -115,13 +117,18 @@ mod tests {
         for timestamp in [Timestamp::min(), Timestamp(-1), Timestamp::EPOCH, Timestamp(1_234_567), Timestamp::max()] {
             assert_eq!(timestamp.to_string().parse::<Timestamp>().unwrap(), timestamp);
         }
-        assert_eq!("2026-11-23T23:00:00.0000019+01:00".parse::<Timestamp>().unwrap().to_string(), "2026-11-23T22:00:00.000001Z");
+        assert_eq!(
+            "2026-11-23T23:00:00.0000019+01:00".parse::<Timestamp>().unwrap().to_string(),
+            "2026-11-23T22:00:00.000001Z"
+        );
     }
 
     #[test]
     fn out_of_range_is_refused() {
         assert!(Timestamp::from_microseconds(i64::MAX).is_err());
         assert!(Timestamp::from_seconds(i64::MIN).is_err());
-        assert!("yesterday".parse::<Timestamp>().unwrap_err().message().contains("\"yesterday\" is no RFC 3339 timestamp"));
+        assert!(
+            "yesterday".parse::<Timestamp>().unwrap_err().message().contains("\"yesterday\" is no RFC 3339 timestamp")
+        );
     }
 }

@@ -45,7 +45,8 @@ impl Workers {
             shares[worker].push(event);
         }
         let folds = mem::take(&mut self.folds);
-        let tasks: Vec<_> = folds.into_iter().zip(shares).map(|(fold, share)| spawn(Arc::clone(registry), fold, share)).collect();
+        let tasks: Vec<_> =
+            folds.into_iter().zip(shares).map(|(fold, share)| spawn(Arc::clone(registry), fold, share)).collect();
         let mut first: Option<Error> = None;
         for task in tasks {
             match task.await.unwrap_or_else(|panic| resume_unwind(panic.into_panic())) {
@@ -63,7 +64,12 @@ impl Workers {
     }
 
     /// Loads what the window has changed, and begins the next one; it tells how many records it loaded.
-    pub(super) async fn flush(&mut self, registry: &Arc<Registry>, records: &dyn ResourceStore, rebuild: &Rebuild) -> Result<u64> {
+    pub(super) async fn flush(
+        &mut self,
+        registry: &Arc<Registry>,
+        records: &dyn ResourceStore,
+        rebuild: &Rebuild,
+    ) -> Result<u64> {
         let folds: Vec<Fold> = self.folds.iter_mut().map(mem::take).collect();
         let tasks: Vec<_> = folds
             .into_iter()
@@ -87,7 +93,13 @@ impl Workers {
     }
 
     /// Takes over the records that earlier windows have loaded and these events are about.
-    async fn fetch(&mut self, registry: &Registry, records: &dyn ResourceStore, rebuild: &Rebuild, events: &[Event]) -> Result<()> {
+    async fn fetch(
+        &mut self,
+        registry: &Registry,
+        records: &dyn ResourceStore,
+        rebuild: &Rebuild,
+        events: &[Event],
+    ) -> Result<()> {
         let mut keys: Vec<RecordKey> = Vec::new();
         for event in events {
             let fold = &self.folds[self.worker(&event.record_id)];
