@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+mod bench;
 mod test;
 
 const USAGE: &str = "\
@@ -11,12 +12,14 @@ usage: cargo xtask COMMAND
 
 commands:
   test [--only STEP].. [--advisories] | --list    every check of this repository, in order
+  bench NAME [OPTION]..                           a benchmark: commit, replay, scan, growth
   help                                            this text";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let (command, args) = args.split_first().map_or(("help", &[][..]), |(command, args)| (command.as_str(), args));
     let done = match command {
+        "bench" => bench::run(args),
         "test" => test::run(args),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

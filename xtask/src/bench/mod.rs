@@ -1,0 +1,65 @@
+//! Benchmarks: Rekindle beside the raw engine, alternating in one run.
+
+mod commit;
+mod growth;
+mod raw;
+mod replay;
+mod report;
+mod scan;
+mod work;
+
+use std::path::PathBuf;
+
+/// What is said on the command line.
+pub(crate) struct Options {
+    /// How often each figure is measured.
+    rounds: usize,
+    /// Events, where the benchmark is about a number of them.
+    events: u64,
+    /// The callers of `commit`.
+    callers: Vec<usize>,
+    json: Option<PathBuf>,
+}
+
+const USAGE: &str = "\
+usage: cargo xtask bench NAME [--backend sled] [--rounds N] [--events N] [--callers N,N,..] [--json FILE]
+
+  commit   commits a second at several numbers of callers, beside raw loops that write the same rows
+  replay   replayed events a second and peak memory
+  scan     events read a second in pages, beside a raw scan of the same rows
+  growth   commit and page latency as the log grows";
+
+/// Runs one benchmark.
+pub(crate) fn run(args: &[String]) -> Result<(), String> {
+    let Some((name, rest)) = args.split_first() else { return Err(USAGE.to_owned()) };
+    let events = match name.as_str() {
+        "replay" | "scan" | "growth" => 1_000_000,
+        _ => 0,
+    };
+    let mut options = Options { rounds: 5, events, callers: vec![1, 8, 32, 128, 512], json: None };
+    let mut rest = rest.iter();
+    while let Some(option) = rest.next() {
+        let value = rest.next().ok_or_else(|| format!("{option} takes a value\n\n{USAGE}"))?;
+        let number = |text: &str| text.replace('_', "").parse::<u64>().map_err(|_| format!("{text:?} is no number\n\n{USAGE}"));
+        match option.as_str() {
+            "--backend" if value == "sled" => {}
+            "--backend" => return Err(format!("there is no benchmark of the backend {value:?}: known is sled")),
+            "--rounds" => options.rounds = number(value)?.max(1) as usize,
+            "--events" => options.events = number(value)?,
+            "--callers" => options.callers = value.split(',').map(|n| number(n).map(|n| n as usize)).collect::<Result<_, _>>()?,
+            "--json" => options.json = Some(value.into()),
+            _ => return Err(format!("unknown option {option}\n\n{USAGE}")),
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let report = runtime.block_on(async {
+        match name.as_str() {
+            "commit" => commit::run(&options).await,
+            "replay" => replay::run(&options).await,
+            "scan" => scan::run(&options).await,
+            "growth" => growth::run(&options).await,
+            _ => Err(format!("there is no benchmark {name:?}\n\n{USAGE}").into()),
+        }
+    });
+    report.and_then(|report| report.finish(options.json.as_deref())).map_err(|error| error.to_string())
+}
