@@ -131,6 +131,33 @@ fn an_action_says_what_it_does() {
     assert_eq!((actions::Close::NAME, actions::Close::TYPE), ("close-it", ActionType::Destroy));
 }
 
+#[cfg(feature = "memory")]
+#[tokio::test]
+async fn an_action_is_rejected_without_the_record_that_it_needs_or_with_one_that_it_does_not() {
+    let log = rekindle::Rekindle::open("memory:").resource::<User>().start().await.unwrap();
+    let unit = log.as_system("test").begin().unwrap();
+    let cx = unit.context();
+    let register = || Register { email: String::new() };
+    let rename = || RenameUser { email: "new".to_owned() };
+    assert_eq!(register().apply(None, cx).unwrap().unwrap().email, "");
+    assert_eq!(rename().apply(Some(user()), cx).unwrap().unwrap().email, "new");
+    assert_eq!(actions::Close {}.apply(Some(user()), cx).unwrap(), None);
+
+    let refusals = [
+        register().apply(Some(user()), cx).unwrap_err(),
+        rename().apply(None, cx).unwrap_err(),
+        actions::Close {}.apply(None, cx).unwrap_err(),
+    ];
+    assert_eq!(
+        refusals.map(|refusal| refusal.to_string()),
+        [
+            "the action \"register\" creates a record, and was run on one that is there",
+            "the action \"rename_user\" changes a record, and was run without one",
+            "the action \"close-it\" destroys a record, and was run without one",
+        ]
+    );
+}
+
 #[test]
 fn refusals_of_bad_code_say_why() {
     let cases = trybuild::TestCases::new();
