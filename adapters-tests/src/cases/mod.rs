@@ -1,0 +1,245 @@
+//! The cases, one group a file, and the one table of them all.
+
+mod append;
+mod asynchronous;
+mod atomicity;
+mod concurrency;
+mod crash;
+mod idempotency;
+mod identities;
+mod limits;
+mod random;
+mod read;
+mod rebuild;
+mod records;
+pub(crate) mod refusal;
+mod replay;
+mod time;
+
+use crate::run::Case;
+
+/// The table: each case with what it takes of a store and the numbers of the properties that it checks. `CASES` and
+/// `suite!` are both made of it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __cases {
+    ($callback:ident, $($argument:tt)*) => {
+        $crate::$callback! {
+            ($($argument)*)
+            append {
+                a_new_store_is_empty: events ["1", "46"];
+                the_first_event_is_at_position_1: events ["2", "6"];
+                an_event_reads_back_field_by_field: events ["2"];
+                a_batch_keeps_its_input_order: events ["3"];
+                a_commit_is_contiguous_among_racers: events ["4"];
+                an_empty_batch_is_a_no_op: events ["5"];
+                positions_are_dense_from_1: events ["6", "7"];
+                a_failed_commit_leaves_no_gap: events ["8"];
+                what_completed_before_has_the_lower_position: events ["9"];
+                a_tailing_reader_sees_every_event_in_order: events ["10"];
+                changed_returns_when_the_log_has_grown: events ["10"];
+                an_event_id_is_in_a_log_once: events ["11"];
+                an_event_twice_in_one_commit_is_invalid: events ["11"];
+                logs_are_isolated: events ["12"];
+                tenants_are_isolated: events ["12"];
+            }
+            concurrency {
+                a_stale_revision_conflicts: records ["14"];
+                a_conflict_reports_the_actual_revision: records ["15"];
+                a_check_that_holds_lets_the_commit_pass: records ["29"];
+                a_destroyed_record_is_not_there_for_a_check: records ["15", "29"];
+                a_conflict_leaves_no_trace: records ["16"];
+                of_n_racers_one_wins: records ["17"];
+                disjoint_records_never_conflict: records ["18"];
+                create_if_absent_has_one_winner: records ["19"];
+                delete_and_recreate_defeats_aba: records ["20"];
+                read_then_update_loses_no_increment: records ["21"];
+                the_changes_of_a_commit_see_those_before: records ["25", "58"];
+                a_commit_sees_those_before_in_its_batch: records ["30"];
+            }
+            identities {
+                a_unique_identity_has_one_owner: records ["21a"];
+                of_racing_takers_one_wins: records ["21a"];
+                an_identity_is_free_once_released: records ["21a"];
+                an_identity_is_free_once_its_record_is_destroyed: records ["21a"];
+                two_records_swap_identities_in_one_commit: records ["21a", "25"];
+                an_identity_moves_in_one_commit: records ["21a", "25"];
+                an_identity_moves_within_a_batch: records ["21a", "30"];
+                two_records_of_one_commit_cannot_take_the_same: records ["21a"];
+                a_failed_commit_neither_takes_nor_releases: records ["16", "21a"];
+                an_identity_is_of_its_log_resource_and_name: records ["12", "21a"];
+                an_identity_that_was_read_is_checked: records ["29"];
+                an_identity_twice_in_one_record_is_invalid: records ["21a"];
+                any_text_is_an_identity: records ["45", "96"];
+            }
+            atomicity {
+                every_change_has_its_event: records ["22"];
+                a_failed_change_leaves_no_event: records ["23"];
+                a_failed_event_undoes_the_change: records ["24"];
+                a_commit_over_several_records_is_all_or_none: records ["25"];
+                no_reader_sees_half_a_commit: records ["26"];
+                the_log_folds_to_the_records: records ["27"];
+                values_of_a_failed_commit_are_never_read: records ["28"];
+                write_skew_is_prevented: records ["29"];
+                a_failure_in_a_batch_stays_its_own: records ["30"];
+                a_commit_without_changes_is_harmless: events ["31"];
+                checks_hold_for_a_commit_without_changes: records ["29", "31"];
+                checks_are_of_what_was_before_the_commit: records ["29"];
+                a_write_can_come_without_an_event: records ["22", "58"];
+                an_event_is_of_the_record_that_its_change_writes: records ["22"];
+                a_store_behind_pointers_is_the_same: records ["2", "54"];
+            }
+            read {
+                each_filter_equals_brute_force: events ["32"];
+                filters_compose_as_and: events ["33"];
+                the_limit_applies_after_the_filter: events ["34"];
+                limit_zero_is_empty: events ["35"];
+                backward_is_forward_reversed: events ["36"];
+                after_is_exclusive_and_up_to_inclusive: events ["37"];
+                an_inverted_range_is_empty: events ["38"];
+                pages_concatenate_to_the_whole_at_any_size: events ["39", "40"];
+                a_page_is_cut_to_the_stores_rows: events ["39", "40"];
+                a_cursor_survives_appends: events ["41"];
+                a_cursor_that_was_never_given_is_only_a_position: events ["43"];
+                text_is_literal: events ["45"];
+                an_unknown_log_reads_as_empty: events ["46"];
+                a_dropped_stream_holds_nothing: events ["47"];
+                count_is_the_length: events ["48"];
+            }
+            time {
+                microseconds_round_trip: events ["49"];
+                the_whole_range_round_trips: events ["50"];
+                a_clock_that_goes_back_keeps_the_order: events ["44", "51"];
+                time_filters_are_exact_at_the_boundary: events ["52"];
+                a_moment_is_the_same_in_any_time_zone: events ["53"];
+            }
+            records {
+                create_then_get_is_identity: records ["54"];
+                a_duplicate_create_is_refused: records ["55"];
+                an_update_of_a_missing_record_is_not_found: records ["56"];
+                a_destroyed_record_is_gone: records ["57"];
+                the_revision_goes_up_once_a_write: records ["58", "59"];
+                each_expectation_is_as_documented: records ["55", "56"];
+                null_missing_and_empty_differ: records ["60"];
+                numbers_are_exact: records ["61"];
+                the_order_of_keys_is_kept_and_means_nothing: records ["62"];
+                get_answers_in_the_order_of_the_keys: records ["54"];
+                list_sorts_by_the_bytes_of_the_id: records ["36", "44"];
+                pages_of_records_concatenate_to_the_whole: records ["35", "39", "40"];
+                a_random_list_equals_the_reference: records ["63"];
+                a_cursor_survives_the_end_of_its_row: records ["41", "42"];
+                a_forged_cursor_is_invalid: records ["43"];
+                any_text_is_a_record_id: records ["45", "96"];
+                resources_are_apart: records ["12", "32"];
+            }
+            replay {
+                clear_removes_its_log_only: records ["64"];
+                clear_leaves_the_events: records ["65"];
+                a_cleared_log_is_rewound_to_0: records ["64"];
+                clear_of_a_log_without_events_leaves_it_live: records ["64"];
+                positions_are_never_reused: records ["66"];
+                a_shadow_replay_rebuilds_the_same: records ["67", "68"];
+                a_replay_in_place_rebuilds_the_same: records ["67", "68"];
+                a_cleared_log_is_replayed: records ["65", "67"];
+                a_replay_to_n_is_the_state_at_n: records ["69"];
+                a_rewound_log_can_be_taken_as_it_is: records ["69"];
+                a_rebuild_changes_no_event: records ["13", "71"];
+                a_rebuild_of_one_log_leaves_the_others: records ["12", "64"];
+                what_other_resources_hold_is_replayed: records ["67"];
+            }
+            rebuild {
+                what_is_loaded_is_not_seen_before_the_end: records ["70"];
+                loaded_gives_what_was_loaded: records ["67"];
+                an_identity_may_change_hands_between_loads: records ["21a", "67"];
+                commits_during_a_shadow_rebuild_are_in_the_result: records ["73a"];
+                a_reader_sees_one_generation: records ["26", "70"];
+                a_rebuild_in_place_refuses_reads_and_commits: records ["70"];
+                a_broken_off_shadow_rebuild_leaves_the_old_state: records ["70"];
+                a_broken_off_rebuild_in_place_waits_for_another: records ["70"];
+                a_second_rebuild_of_a_log_is_refused: records ["70"];
+                a_rebuild_ends_at_the_head_or_below: records ["69"];
+                a_rebuild_takes_the_fence_of_its_log_only: records ["83"];
+                a_rebuild_that_is_over_is_refused: records ["70"];
+                a_fence_holds_commits_under_its_key: records ["83"];
+                a_fence_frees_when_it_is_dropped_waiting_or_held: records ["84"];
+            }
+            limits {
+                an_event_of_one_byte_more_is_too_large: events ["97"];
+                metadata_of_one_byte_more_is_too_large: events ["97"];
+                a_record_of_one_byte_more_is_too_large: records ["97"];
+                a_commit_of_one_change_more_is_too_large: events ["97"];
+                checks_count_as_changes: records ["97"];
+                the_largest_event_passes: events ["97"];
+                the_largest_record_passes: records ["97"];
+                a_commit_of_many_changes_passes: events ["4", "97"];
+                the_longest_names_pass: events ["97"];
+                the_longest_keys_of_records_pass: records ["97"];
+                text_in_json_is_exact: events ["96"];
+                nul_in_a_name_is_refused_by_name: records ["96"];
+                a_batch_as_large_as_the_engine_makes_passes: events ["3", "97"];
+            }
+            idempotency {
+                the_same_commit_again_gives_the_same_answer: events ["86"];
+                a_repeated_commit_writes_no_record_again: records ["86"];
+                a_repeated_commit_is_answered_in_any_state_of_the_log: records ["86"];
+                a_known_id_with_other_content_is_refused: events ["87"];
+                a_commit_that_is_known_in_part_is_refused: events ["87"];
+                a_commit_twice_in_one_batch_has_one_effect: events ["86", "87"];
+                racing_repetitions_have_one_effect: events ["86"];
+                a_failed_commit_is_not_known: records ["86"];
+                ids_of_any_kind_are_kept: events ["2"];
+            }
+            asynchronous {
+                a_commit_dropped_at_any_poll_is_whole_or_absent: records ["98"];
+                an_event_commit_dropped_at_any_poll_is_whole_or_absent: events ["98"];
+                dropped_reads_leave_a_usable_store: events ["47", "98"];
+                a_commit_dropped_while_it_waits_frees_the_lock: records ["84", "98"];
+                a_clear_dropped_at_any_poll_is_all_or_none: records ["64", "98"];
+                a_rebuild_dropped_at_any_poll_leaves_one_generation_whole: records ["70", "98"];
+                a_hundred_callers_are_all_served: events ["99"];
+                batches_over_several_keys_never_lock_up: events ["83", "99"];
+                two_handles_agree: records ["100"];
+                a_waiting_reader_is_woken_by_another_handle: events ["10", "100"];
+            }
+            crash {
+                what_was_answered_is_there_after_reopening: events ["88", "91"];
+                ids_are_known_after_reopening: events ["86", "88"];
+                records_are_there_after_reopening: records ["88"];
+                the_state_of_a_log_is_there_after_reopening: records ["88"];
+                an_unfinished_shadow_rebuild_is_gone_after_reopening: records ["70"];
+                an_unfinished_rebuild_in_place_is_known_after_reopening: records ["70"];
+            }
+            random {
+                random_sequences_equal_the_model: records ["14", "25", "27", "30", "32", "63", "64", "67", "86"];
+            }
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __list {
+    (() $($group:ident { $($name:ident: $needs:ident [$($property:literal),+];)+ })+) => {
+        /// Every case of the suite.
+        pub const CASES: &[Case] = &[$($(Case {
+            group: stringify!($group),
+            name: stringify!($name),
+            properties: &[$($property),+],
+            needs_records: $crate::__needs_records!($needs),
+            body: |backend| Box::pin($group::$name(backend)),
+        },)+)+];
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __needs_records {
+    (records) => {
+        true
+    };
+    (events) => {
+        false
+    };
+}
+
+crate::__cases! { __list, }
