@@ -29,6 +29,12 @@ impl Drop for Running {
     }
 }
 
+/// A log's lock, held by a fence.
+struct Fenced {
+    log: LogId,
+    _held: LocksHeld,
+}
+
 /// The records that readers see.
 fn readable<'a>(state: &'a State, log: &LogId) -> Result<Option<&'a Records>> {
     match state.log(log) {
@@ -103,11 +109,12 @@ impl ResourceStore for MemoryBackend {
 
     async fn fence(&self, rebuild: &Rebuild) -> Result<Fence> {
         loading(&mut self.state(), rebuild)?;
-        Ok(Fence::new(self.shared.locks.of_key(rebuild.lock()).await))
+        let held = self.shared.locks.of_key(rebuild.lock()).await;
+        Ok(Fence::new(Fenced { log: rebuild.log().clone(), _held: held }))
     }
 
     async fn finish_rebuild(&self, rebuild: Rebuild, fence: Fence, through: Position) -> Result<()> {
-        if fence.guard::<LocksHeld>().is_none() {
+        if fence.guard::<Fenced>().is_none_or(|fenced| fenced.log != *rebuild.log()) {
             return Err(rebuild.is_over());
         }
         let mut state = self.state();
