@@ -60,6 +60,11 @@ async fn main() {
         );
     }
 
+    let (raw, _) = open_raw(&folder.path().join("raw-true"));
+    let begun = Instant::now();
+    let events =
+        raw.scan_prefix([3]).map(|row| rekindle_core::codec::decode::<Event>(&row.unwrap().1).unwrap()).count();
+    println!("events/s, bare: {:.0}", rate(events, begun.elapsed()));
     for limit in [1_000, 10_000] {
         let begun = Instant::now();
         let mut query = EventQuery::new().with_limit(limit);
@@ -77,6 +82,13 @@ async fn main() {
         let rebuild = store.begin_rebuild(&log, LOCK, RebuildMode::Shadow).await.unwrap();
         let records: Vec<LoadedRecord> = (0..RECORDS).map(|n| loaded(n, with_identity)).collect();
         let keys: Vec<RecordKey> = records.iter().map(|record| record.key.clone()).collect();
+        let rows: Vec<_> = records.iter().map(bare_rows).collect();
+        let begun = Instant::now();
+        for (key, row) in rows.into_iter().flatten() {
+            raw.insert(key, row).unwrap();
+        }
+        println!("records/s by bare inserts, identity {with_identity}: {:.0}", rate(records.len(), begun.elapsed()));
+        raw.flush().unwrap();
         let begun = Instant::now();
         for chunk in records.chunks(10_000) {
             store.load(&rebuild, chunk.to_vec()).await.unwrap();
@@ -157,6 +169,18 @@ fn rows_of(batch: &[Commit], position: &mut u64) -> Vec<(Vec<u8>, Vec<u8>)> {
         rows.push((key(3, &[&at]), encode(&event).unwrap()));
     }
     rows.push((key(2, &[]), encode(&(*position, 0_u64, 0_u32)).unwrap()));
+    rows
+}
+
+/// The rows of a loaded record, encoded.
+fn bare_rows(record: &LoadedRecord) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut rows = vec![(format!("6{}", record.key).into_bytes(), encode(&(&record.state, record.revision)).unwrap())];
+    for identity in record.state.iter().flat_map(|state| &state.identities) {
+        rows.push((
+            format!("7{}{}", identity.name, identity.value).into_bytes(),
+            record.key.id.as_str().as_bytes().to_vec(),
+        ));
+    }
     rows
 }
 

@@ -18,6 +18,8 @@ use crate::store::Store;
 struct Rows<'a> {
     store: &'a Store,
     logs: RefCell<HashMap<LogId, Option<(LogNumber, Head)>>>,
+    /// The record that was asked for last: deciding on a write asks for the same one again, for its identities.
+    last: RefCell<Option<(LogId, RecordKey, Option<LoadedRecord>)>>,
 }
 
 impl Rows<'_> {
@@ -43,8 +45,13 @@ impl View for Rows<'_> {
 
     fn record(&self, log: &LogId, key: &RecordKey) -> Result<Option<LoadedRecord>> {
         let Some((number, head)) = self.log(log)? else { return Ok(None) };
+        if let Some((_, _, record)) = self.last.borrow().as_ref().filter(|(of, last, _)| of == log && last == key) {
+            return Ok(record.clone());
+        }
         let row = self.store.record(number, head.generation, key)?;
-        row.map(|row| rows::decode_record(&row, key.clone())).transpose()
+        let record = row.map(|row| rows::decode_record(&row, key.clone())).transpose()?;
+        *self.last.borrow_mut() = Some((log.clone(), key.clone(), record.clone()));
+        Ok(record)
     }
 
     fn owner(&self, log: &LogId, identity: &Identity) -> Result<Option<RecordId>> {
@@ -63,7 +70,7 @@ impl Store {
                 // What an earlier batch wrote may be durable or not, and this may be its retry.
                 Err(error) => return vec![Err(indeterminate(&error)); commits],
             };
-            let view = Rows { store: self, logs: RefCell::default() };
+            let view = Rows { store: self, logs: RefCell::default(), last: RefCell::default() };
             let mut decided = decide(&view, &self.config.limits, batch);
             if !decided.logs.is_empty() {
                 let rows = match self.encode(&view, &mut decided) {

@@ -127,25 +127,66 @@ impl Store {
     }
 
     /// Writes records of a rebuild; `None` if it is over. Nothing is flushed: the end of the rebuild is.
+    ///
+    /// Nothing of it is seen before that end, so its rows are written one by one: sorted, that is faster than a batch, and
+    /// writing a row gives the one that it replaces.
     pub(crate) fn load(&self, loading: &Loading, records: &[LoadedRecord]) -> Result<Option<()>> {
         let Some(_alone) = loading.alone() else { return Ok(None) };
         self.disk.check()?;
-        let mut rows = LoadingRows { store: self, loading, records: HashMap::new(), owners: HashMap::new() };
-        for record in records {
-            rows.add(record)?;
+        let Loading { log, generation, .. } = *loading;
+        let mut rows = Vec::with_capacity(records.len());
+        for (at, record) in records.iter().enumerate() {
+            rows.push((keys::record(log, generation, &record.key), at, rows::encode_record(record)?));
         }
-        let mut batch = Batch::default();
-        for (key, record) in rows.records {
-            batch.insert(key, rows::encode_record(record)?);
-        }
-        for (key, owner) in rows.owners {
-            match owner {
-                Some(owner) => batch.insert(key, owner.as_str().as_bytes()),
-                None => batch.remove(key),
+        // By key, then by place: of two states of one record the later one stays.
+        rows.sort_unstable_by(|(key, at, _), (other, other_at, _)| (key, at).cmp(&(other, other_at)));
+        let mut replaced = HashMap::new();
+        for (key, at, row) in rows {
+            if let Some(before) = self.put(key, Some(row))?
+                && let Some(record) = records.get(at)
+            {
+                replaced.insert(at, rows::decode_record(&before, record.key.clone())?);
             }
         }
-        self.apply(batch)?;
+        let mut owners = HashMap::new();
+        for (at, record) in records.iter().enumerate() {
+            let before = replaced.get(&at).and_then(|before| before.state.as_ref());
+            self.settle(loading, &mut owners, before, record)?;
+        }
+        let mut owners: Vec<_> = owners.into_iter().collect();
+        owners.sort_unstable_by(|(key, _), (other, _)| key.cmp(other));
+        for (key, owner) in owners {
+            self.put(key, owner.map(|owner| owner.as_str().as_bytes().to_vec()))?;
+        }
+        self.disk.applied();
         Ok(Some(()))
+    }
+
+    /// Frees what a record owned, then takes what it owns.
+    fn settle(
+        &self,
+        loading: &Loading,
+        owners: &mut HashMap<Vec<u8>, Option<RecordId>>,
+        before: Option<&WriteState>,
+        record: &LoadedRecord,
+    ) -> Result<()> {
+        let Loading { log, generation, .. } = *loading;
+        for identity in identities(before) {
+            let identity = identity.of(&record.key.resource);
+            let key = keys::identity(log, generation, &identity);
+            let owner = match owners.get(&key) {
+                Some(owner) => owner.clone(),
+                None => self.owner(log, generation, &identity)?,
+            };
+            if owner.as_ref() == Some(&record.key.id) {
+                owners.insert(key, None);
+            }
+        }
+        for identity in identities(record.state.as_ref()) {
+            let key = keys::identity(log, generation, &identity.of(&record.key.resource));
+            owners.insert(key, Some(record.key.id.clone()));
+        }
+        Ok(())
     }
 
     /// Puts the loaded generation in use; the caller holds the log's lock key. `None` if the rebuild is over.
@@ -270,48 +311,6 @@ impl Store {
         let mut batch = Batch::default();
         batch.remove(keys::mark(log, generation));
         self.apply(batch)
-    }
-}
-
-/// The rows of one load.
-struct LoadingRows<'a> {
-    store: &'a Store,
-    loading: &'a Loading,
-    records: HashMap<Vec<u8>, &'a LoadedRecord>,
-    owners: HashMap<Vec<u8>, Option<RecordId>>,
-}
-
-impl<'a> LoadingRows<'a> {
-    /// Frees what the record owned, then takes what it owns.
-    fn add(&mut self, record: &'a LoadedRecord) -> Result<()> {
-        let Loading { log, generation, .. } = *self.loading;
-        let row = keys::record(log, generation, &record.key);
-        let stored;
-        let before = match self.records.get(&row) {
-            Some(before) => before.state.as_ref(),
-            None => {
-                let found = self.store.row(&row)?;
-                stored = found.map(|found| rows::decode_record(&found, record.key.clone())).transpose()?;
-                stored.as_ref().and_then(|stored| stored.state.as_ref())
-            }
-        };
-        for identity in identities(before) {
-            let identity = identity.of(&record.key.resource);
-            let key = keys::identity(log, generation, &identity);
-            let owner = match self.owners.get(&key) {
-                Some(owner) => owner.clone(),
-                None => self.store.owner(log, generation, &identity)?,
-            };
-            if owner.as_ref() == Some(&record.key.id) {
-                self.owners.insert(key, None);
-            }
-        }
-        for identity in identities(record.state.as_ref()) {
-            let key = keys::identity(log, generation, &identity.of(&record.key.resource));
-            self.owners.insert(key, Some(record.key.id.clone()));
-        }
-        self.records.insert(row, record);
-        Ok(())
     }
 }
 

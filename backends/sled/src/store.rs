@@ -80,6 +80,15 @@ impl Store {
         Ok(())
     }
 
+    /// Writes or removes one row that nobody reads yet, and gives the one before it. [`Disk::applied`] must follow.
+    pub(crate) fn put(&self, key: Vec<u8>, row: Option<Vec<u8>>) -> Result<Option<IVec>> {
+        let before = match row {
+            Some(row) => self.db.insert(key, row),
+            None => self.db.remove(key),
+        };
+        before.map_err(classify).inspect_err(|error| self.disk.set_broken(error))
+    }
+
     /// A number for a new log. One that is not used after all is lost, which does no harm.
     pub(crate) fn new_log(&self) -> Result<LogNumber> {
         let number = self.next_log.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |next| next.checked_add(1));

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{commit, create, log};
-use rekindle_core::store::{EventStore, EventStoreExt, ResourceStore, ResourceStoreExt};
+use rekindle_core::store::{EventStore, ResourceStore, ResourceStoreExt};
 use rekindle_core::types::{Event, EventId, EventQuery, Identity, LockKey, LogId, Position, RecordQuery};
 use rekindle_sled::SledBackend;
 use tempfile::TempDir;
