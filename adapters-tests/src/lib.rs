@@ -54,7 +54,7 @@ pub use run::{Case, Failure, run_case};
 
 /// Writes one test for each case, in a module for each group, for a [`Fixture`].
 ///
-/// To test two fixtures in one file, give each a module: `mod mine { super::...; rekindle_conformance::suite!(Mine); }`.
+/// To test two fixtures in one file, give each a module: `mod mine { use super::*; rekindle_conformance::suite!(Mine); }`.
 #[macro_export]
 macro_rules! suite {
     ($fixture:ty) => {

@@ -34,6 +34,16 @@ pub(crate) fn assert_error(error: &Error, kind: &ErrorKind, names: &str) {
     assert!(error.message().contains(names), "the message {:?} does not name {names:?}", error.message());
 }
 
+/// Asserts that these events are those, and tells where they differ rather than all of both.
+#[track_caller]
+pub(crate) fn assert_same(actual: &[Event], expected: &[Event], of: &dyn std::fmt::Debug) {
+    let positions = |events: &[Event]| events.iter().map(|event| event.position.get()).collect::<Vec<_>>();
+    assert_eq!(positions(actual), positions(expected), "the positions of {of:?}");
+    for (actual, expected) in actual.iter().zip(expected) {
+        assert_eq!(actual, expected, "an event of {of:?}");
+    }
+}
+
 /// All that can be read of a log.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Everything {

@@ -127,7 +127,7 @@ pub(crate) async fn a_rebuild_dropped_at_any_poll_leaves_one_generation_whole(ba
     let through = Position::new(all.len() as u64);
     for polls in 0..POLLS {
         put(&*store, commit(&tenant("1"), vec![note("a", 1)])).await;
-        drop_after(polls, store.begin_rebuild(&log(), lock_of(&log()), RebuildMode::Shadow)).await.map(drop);
+        drop(drop_after(polls, store.begin_rebuild(&log(), lock_of(&log()), RebuildMode::Shadow)).await);
         let running = store.begin_rebuild(&log(), lock_of(&log()), RebuildMode::Shadow).await.unwrap();
         let generation = running.generation();
         let loaded: Vec<_> = fold(&all).into_values().collect();

@@ -189,14 +189,22 @@ pub(crate) async fn delete_and_recreate_defeats_aba(backend: Backend) {
 pub(crate) async fn read_then_update_loses_no_increment(backend: Backend) {
     let handles = two_handles(backend).await;
     put(&*handles.0, commit(&log(), vec![create("a", 0)])).await;
-    race(backend, Some(handles.clone()), 6, |store, _| async move {
-        for _ in 0..6 {
-            loop {
-                let read = record(&*store, &log(), "a").await.unwrap();
-                let next = crate::look::number_in(&read) + 1;
-                match store.commit_one(commit(&log(), vec![update("a", read.revision.get(), next)])).await {
-                    Ok(_) => break,
-                    Err(error) => assert!(matches!(error.kind(), ErrorKind::Conflict { .. }), "{error:?}"),
+    let all_have_read = Arc::new(Barrier::new(6));
+    race(backend, Some(handles.clone()), 6, move |store, _| {
+        let all_have_read = Arc::clone(&all_have_read);
+        async move {
+            for nth in 0..6 {
+                let mut first = nth == 0;
+                loop {
+                    let read = record(&*store, &log(), "a").await.unwrap();
+                    let next = crate::look::number_in(&read) + 1;
+                    if std::mem::take(&mut first) {
+                        all_have_read.wait().await;
+                    }
+                    match store.commit_one(commit(&log(), vec![update("a", read.revision.get(), next)])).await {
+                        Ok(_) => break,
+                        Err(error) => assert!(matches!(error.kind(), ErrorKind::Conflict { .. }), "{error:?}"),
+                    }
                 }
             }
         }

@@ -10,7 +10,7 @@ use rekindle_core::types::{
 };
 
 use crate::fixture::Backend;
-use crate::look::{events, put, stream};
+use crate::look::{assert_same, events, put, stream};
 use crate::model::{matches, page};
 use crate::sample::{TRICKY, at, commit, event, log, note, number, only, tenant};
 
@@ -74,7 +74,7 @@ pub(crate) async fn each_filter_equals_brute_force(backend: Backend) {
     let (store, all) = filled(backend).await;
     for query in single_filters(&all) {
         let expected: Vec<Event> = all.iter().filter(|event| matches(&query, event)).cloned().collect();
-        assert_eq!(store.read(&log(), &query).await.unwrap().items, expected, "{query:?}");
+        assert_same(&store.read(&log(), &query).await.unwrap().items, &expected, &query);
     }
 }
 
@@ -90,7 +90,7 @@ pub(crate) async fn filters_compose_as_and(backend: Backend) {
             }
             let expected: Vec<Event> = all.iter().filter(|event| matches(&query, event)).cloned().collect();
             found += usize::from(!expected.is_empty());
-            assert_eq!(store.read(&log(), &query).await.unwrap().items, expected, "{query:?}");
+            assert_same(&store.read(&log(), &query).await.unwrap().items, &expected, &query);
         }
     }
     assert!(found > 100, "the combinations find too little to tell: {found}");
@@ -103,7 +103,7 @@ pub(crate) async fn the_limit_applies_after_the_filter(backend: Backend) {
             let query = filter.clone().with_order(order).with_limit(limit);
             let expected = page(&all, &query, usize::MAX);
             let read = store.read(&log(), &query).await.unwrap();
-            assert_eq!(read.items, expected, "{query:?}");
+            assert_same(&read.items, &expected, &query);
             if read.items.len() == limit && stream(&*store, &log(), query.clone()).await.len() > limit {
                 assert_eq!(read.next, read.items.last().map(|event| event.position), "{query:?}");
             }
@@ -123,7 +123,7 @@ pub(crate) async fn backward_is_forward_reversed(backend: Backend) {
         let filter = filter.with_after(Position::new(7)).with_up_to(Position::new(110)).with_limit(9);
         let mut forward = stream(&*store, &log(), filter.clone()).await;
         forward.reverse();
-        assert_eq!(stream(&*store, &log(), filter.clone().with_order(Order::Backward)).await, forward, "{filter:?}");
+        assert_same(&stream(&*store, &log(), filter.clone().with_order(Order::Backward)).await, &forward, &filter);
     }
 }
 
@@ -167,7 +167,7 @@ pub(crate) async fn pages_concatenate_to_the_whole_at_any_size(backend: Backend)
             let whole = page(&all, &query.clone().with_order(order), usize::MAX);
             for size in [1, 2, 3, 7, 40, 119, 120, 121, 1_000, usize::MAX] {
                 let query = query.clone().with_order(order).with_limit(size);
-                assert_eq!(stream(&*store, &log(), query.clone()).await, whole, "{query:?}");
+                assert_same(&stream(&*store, &log(), query.clone()).await, &whole, &query);
             }
         }
     }

@@ -202,7 +202,7 @@ pub(crate) async fn what_other_resources_hold_is_replayed(backend: Backend) {
     write.write.as_mut().unwrap().key = other.clone();
     write.event.as_mut().unwrap().resource = other.resource.clone();
     put(&*store, commit(&log(), vec![create("a", 1), write])).await;
-    let before = store.get(&log(), &[other.clone()]).await.unwrap();
+    let before = store.get(&log(), std::slice::from_ref(&other)).await.unwrap();
     rebuild(&store, &log(), RebuildMode::InPlace, Position::new(2)).await;
     assert_eq!(store.get(&log(), &[other]).await.unwrap(), before);
     assert!(before[0].is_some());

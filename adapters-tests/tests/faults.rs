@@ -1,0 +1,113 @@
+//! The suite, tested: each fault is found by the cases that are named for it, and those cases pass a store without it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod faulty;
+
+use faulty::{Fault, FaultyFixture, Plant};
+use rekindle_conformance::{CASES, run_case};
+
+struct Sound;
+
+impl Plant for Sound {
+    const FAULT: Fault = Fault::None;
+}
+
+fn assert_found<P: Plant>(cases: &[&str]) {
+    for case in cases {
+        if let Err(failure) = run_case::<FaultyFixture<Sound>>(case) {
+            panic!("the case fails without the fault: {failure}");
+        }
+        let Err(failure) = run_case::<FaultyFixture<P>>(case) else {
+            panic!("{case} does not find the fault {:?}", P::FAULT);
+        };
+        assert!(!failure.message.contains("the case hung"), "{failure}");
+    }
+}
+
+macro_rules! faults {
+    ($($name:ident: $fault:ident is found by $($case:literal),+;)+) => {$(
+        #[test]
+        fn $name() {
+            struct Planted;
+            impl Plant for Planted {
+                const FAULT: Fault = Fault::$fault;
+            }
+            assert_found::<Planted>(&[$($case),+]);
+        }
+    )+};
+}
+
+faults! {
+    a_revision_check_that_is_skipped: RevisionCheckSkipped is found by
+        "concurrency::a_stale_revision_conflicts", "concurrency::of_n_racers_one_wins", "concurrency::delete_and_recreate_defeats_aba",
+        "concurrency::read_then_update_loses_no_increment", "random::random_sequences_equal_the_model";
+    an_event_without_its_change: EventWithoutChange is found by "atomicity::every_change_has_its_event", "random::random_sequences_equal_the_model";
+    a_change_without_its_event: ChangeWithoutEvent is found by "atomicity::every_change_has_its_event", "atomicity::the_log_folds_to_the_records";
+    a_gap_between_positions: PositionGap is found by "append::positions_are_dense_from_1", "random::random_sequences_equal_the_model";
+    the_order_of_a_batch_lost: BatchOrderLost is found by "append::a_batch_keeps_its_input_order", "concurrency::a_commit_sees_those_before_in_its_batch";
+    a_failure_that_spreads: FailureSpreads is found by "atomicity::a_failure_in_a_batch_stays_its_own", "random::random_sequences_equal_the_model";
+    a_failure_that_leaves_a_trace: FailureLeavesTrace is found by
+        "atomicity::a_failed_change_leaves_no_event", "concurrency::a_conflict_leaves_no_trace", "random::random_sequences_equal_the_model";
+    a_limit_before_the_filter: LimitBeforeFilter is found by "read::the_limit_applies_after_the_filter", "random::random_sequences_equal_the_model";
+    a_cursor_off_by_one: CursorOffByOne is found by "read::pages_concatenate_to_the_whole_at_any_size", "random::random_sequences_equal_the_model";
+    a_cursor_of_records_that_is_inclusive: RecordCursorInclusive is found by
+        "records::a_random_list_equals_the_reference", "records::pages_of_records_concatenate_to_the_whole";
+    an_answer_before_it_is_durable: AcknowledgedBeforeDurable is found by "crash::what_was_answered_is_there_after_reopening";
+    durability_that_is_only_claimed: DurabilityClaimedOnly is found by
+        "crash::what_was_answered_is_there_after_reopening", "crash::ids_are_known_after_reopening";
+    an_identity_that_is_not_released: IdentityNotReleased is found by
+        "identities::an_identity_is_free_once_released", "identities::an_identity_is_free_once_its_record_is_destroyed",
+        "identities::two_records_swap_identities_in_one_commit", "random::random_sequences_equal_the_model";
+    a_clear_that_is_too_wide: ClearTooWide is found by "replay::clear_removes_its_log_only", "random::random_sequences_equal_the_model";
+    a_rebuild_that_is_seen_too_early: SwappedTooEarly is found by "rebuild::what_is_loaded_is_not_seen_before_the_end";
+    a_stale_revision_in_a_conflict: StaleRevisionInConflict is found by "concurrency::a_conflict_reports_the_actual_revision";
+    idempotency_lost: IdempotencyLost is found by
+        "idempotency::the_same_commit_again_gives_the_same_answer", "idempotency::racing_repetitions_have_one_effect",
+        "append::an_event_id_is_in_a_log_once";
+    a_bound_of_time_that_is_exclusive: TimeBoundExclusive is found by "time::time_filters_are_exact_at_the_boundary", "read::each_filter_equals_brute_force";
+    a_leak_between_tenants: TenantLeak is found by "append::tenants_are_isolated";
+    a_fence_that_does_not_exclude: FenceNotExclusive is found by
+        "rebuild::a_fence_holds_commits_under_its_key", "asynchronous::a_commit_dropped_while_it_waits_frees_the_lock";
+    revisions_that_restart_after_a_destruction: TombstoneRevisionRestarts is found by "concurrency::delete_and_recreate_defeats_aba";
+    a_commit_that_can_be_torn: CommitTorn is found by
+        "asynchronous::a_commit_dropped_at_any_poll_is_whole_or_absent", "asynchronous::an_event_commit_dropped_at_any_poll_is_whole_or_absent",
+        "atomicity::no_reader_sees_half_a_commit", "atomicity::values_of_a_failed_commit_are_never_read",
+        "atomicity::a_commit_over_several_records_is_all_or_none", "append::a_commit_is_contiguous_among_racers";
+    limits_that_are_ignored: LimitsIgnored is found by
+        "limits::an_event_of_one_byte_more_is_too_large", "limits::metadata_of_one_byte_more_is_too_large",
+        "limits::a_record_of_one_byte_more_is_too_large", "limits::a_commit_of_one_change_more_is_too_large", "limits::checks_count_as_changes";
+    checks_that_are_ignored: ChecksIgnored is found by "atomicity::write_skew_is_prevented", "identities::an_identity_that_was_read_is_checked";
+    times_that_are_cut: TimeCutToMilliseconds is found by "time::microseconds_round_trip", "time::the_whole_range_round_trips";
+    json_that_is_rewritten: JsonRewritten is found by "records::numbers_are_exact", "limits::text_in_json_is_exact";
+    a_filter_that_is_ignored: ActorFilterIgnored is found by "read::each_filter_equals_brute_force", "read::text_is_literal";
+    a_rewound_log_that_takes_commits: RewoundTakesCommits is found by
+        "replay::a_cleared_log_is_rewound_to_0", "replay::a_replay_to_n_is_the_state_at_n";
+    writes_that_are_dropped_without_a_word: EventsOnlyDropsWrites is found by "records::create_then_get_is_identity";
+}
+
+/// So the cases that need a store to be opened again run, too.
+#[test]
+fn a_store_without_a_fault_passes_every_case() {
+    for case in CASES {
+        case.run::<FaultyFixture<Sound>>();
+    }
+}
+
+/// The cases that take no records run as they are; the others check that records are refused.
+#[test]
+fn a_store_that_keeps_events_only_passes_every_case() {
+    struct EventsOnly;
+    impl Plant for EventsOnly {
+        const FAULT: Fault = Fault::EventsOnly;
+    }
+    for case in CASES {
+        case.run::<FaultyFixture<EventsOnly>>();
+    }
+}
+
+#[test]
+fn a_case_that_does_not_exist_is_an_error() {
+    let failure = run_case::<FaultyFixture<Sound>>("append::nothing").unwrap_err();
+    assert_eq!(failure.to_string(), "append::nothing: there is no such case");
+}

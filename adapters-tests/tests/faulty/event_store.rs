@@ -1,0 +1,233 @@
+//! The faults of the write path and of the log.
+
+use std::mem;
+
+use async_trait::async_trait;
+use rekindle_core::store::{Durability, EventStore, EventStoreExt, Head, ResourceStore, StoreInfo};
+use rekindle_core::types::{
+    Change, Check, Commit, Committed, Event, EventId, EventQuery, Expected, Json, LogId, Order, Page, Payload,
+    Position, Revision, Timestamp,
+};
+use rekindle_core::{Error, ErrorKind, Result};
+
+use super::{Fault, Faulty};
+
+#[async_trait]
+impl EventStore for Faulty {
+    fn info(&self) -> StoreInfo {
+        let records = !matches!(self.fault, Fault::EventsOnly | Fault::EventsOnlyDropsWrites);
+        StoreInfo::new("faulty", Durability::ProcessCrash).with_limits(self.limits.clone()).with_records(records)
+    }
+
+    async fn commit(&self, mut batch: Vec<Commit>) -> Vec<Result<Committed>> {
+        for commit in &mut batch {
+            self.change(commit);
+            self.memory().logs.insert(commit.log.clone(), commit.lock);
+        }
+        let answers = match self.fault {
+            Fault::BatchOrderLost => {
+                batch.reverse();
+                let mut answers = self.inner.commit(batch).await;
+                answers.reverse();
+                answers
+            }
+            Fault::AcknowledgedBeforeDurable => {
+                let (durable, earlier) = {
+                    let mut memory = self.memory();
+                    (memory.durable.clone(), mem::replace(&mut memory.pending, batch.clone()))
+                };
+                durable.commit(earlier).await;
+                self.inner.commit(batch).await
+            }
+            Fault::None => self.inner.commit(batch).await,
+            _ => {
+                let mut answers: Vec<Result<Committed>> = Vec::new();
+                for commit in batch {
+                    let earlier = answers
+                        .iter()
+                        .find_map(|answer| answer.as_ref().err())
+                        .filter(|_| self.has(Fault::FailureSpreads));
+                    let answer = match earlier {
+                        Some(error) => Err(error.clone()),
+                        None => self.commit_alone(commit).await,
+                    };
+                    answers.push(answer);
+                }
+                answers
+            }
+        };
+        answers
+            .into_iter()
+            .map(|answer| answer.map(|committed| self.shifted(committed)).map_err(|error| self.told(error)))
+            .collect()
+    }
+
+    async fn read(&self, log: &LogId, query: &EventQuery) -> Result<Page<Event, Position>> {
+        let mut query = query.clone();
+        let asked = query.clone();
+        match self.fault {
+            Fault::LimitBeforeFilter => {
+                query = EventQuery::new().with_limit(asked.limit).with_order(asked.order);
+                (query.after, query.up_to, query.cursor) = (asked.after, asked.up_to, asked.cursor);
+            }
+            Fault::CursorOffByOne if query.order == Order::Forward => query.cursor = query.cursor.map(Position::next),
+            Fault::TimeBoundExclusive => {
+                let later = |time: Timestamp| Timestamp::from_microseconds(time.as_microseconds() + 1).unwrap();
+                query.occurred_from = query.occurred_from.map(later);
+            }
+            Fault::ActorFilterIgnored => query.actor = None,
+            _ => {}
+        }
+        let mut page = self.inner.read(&self.log(log), &query).await?;
+        if self.has(Fault::LimitBeforeFilter) {
+            page.items.retain(|event| asked.matches(event));
+        }
+        for event in &mut page.items {
+            event.position = self.shift(event.position);
+        }
+        Ok(page)
+    }
+
+    async fn head(&self, log: &LogId) -> Result<Head> {
+        let head = self.inner.head(&self.log(log)).await?;
+        Ok(Head { position: self.shift(head.position), ..head })
+    }
+
+    async fn changed(&self, log: &LogId, after: Position) -> Result<()> {
+        self.inner.changed(&self.log(log), after).await
+    }
+}
+
+impl Faulty {
+    fn log(&self, log: &LogId) -> LogId {
+        if self.has(Fault::TenantLeak) { LogId { tenant: None, ..log.clone() } } else { log.clone() }
+    }
+
+    fn shift(&self, position: Position) -> Position {
+        if self.has(Fault::PositionGap) && position.get() > 3 { position.next() } else { position }
+    }
+
+    fn shifted(&self, mut committed: Committed) -> Committed {
+        for event in &mut committed.events {
+            event.position = self.shift(event.position);
+        }
+        committed
+    }
+
+    fn told(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Conflict { actual: Some(actual) } if self.has(Fault::StaleRevisionInConflict) => {
+                let stale = Revision::new(actual.get() - 1);
+                Error::new(ErrorKind::Conflict { actual: Some(stale) }, error.message())
+            }
+            _ => error,
+        }
+    }
+
+    /// Breaks a commit before it is made.
+    fn change(&self, commit: &mut Commit) {
+        commit.log = self.log(&commit.log);
+        if self.has(Fault::ChecksIgnored) {
+            commit.checks.clear();
+        }
+        if self.has(Fault::EventsOnlyDropsWrites) {
+            commit.checks.retain(|check| matches!(check, Check::Identity { .. }));
+        }
+        for change in &mut commit.changes {
+            self.change_one(&commit.log, change);
+        }
+    }
+
+    fn change_one(&self, log: &LogId, change: &mut Change) {
+        if let Some(event) = &mut change.event {
+            match self.fault {
+                Fault::IdempotencyLost => event.id = EventId::generate(),
+                Fault::TimeCutToMilliseconds => {
+                    event.occurred_at =
+                        Timestamp::from_microseconds(event.occurred_at.as_microseconds() / 1_000 * 1_000).unwrap();
+                }
+                Fault::JsonRewritten => {
+                    if let Payload::Json(json) = &event.data {
+                        event.data = Json::from_value(&json.to_value::<serde_json::Value>().unwrap()).unwrap().into();
+                    }
+                }
+                _ => {}
+            }
+        }
+        let update = change.write.as_ref().is_some_and(|write| write.expected != Expected::Absent);
+        match self.fault {
+            Fault::RevisionCheckSkipped if update => {
+                change.write.as_mut().unwrap().expected = Expected::Exists;
+            }
+            Fault::EventWithoutChange if update => change.write = None,
+            Fault::ChangeWithoutEvent if update => change.event = None,
+            Fault::EventsOnlyDropsWrites => change.write = None,
+            Fault::TombstoneRevisionRestarts => {
+                let Some(write) = change.write.as_mut() else { return };
+                if let Expected::Revision(expected) = write.expected {
+                    let base = self.memory().destroyed.get(&(log.clone(), write.key.clone())).copied().unwrap_or(0);
+                    write.expected = Expected::Revision(Revision::new(expected.get() + base));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Makes one commit that does not care for its neighbours.
+    async fn commit_alone(&self, commit: Commit) -> Result<Committed> {
+        match self.fault {
+            Fault::EventsOnly if !commit.checks.is_empty() || commit.writes().next().is_some() => {
+                return Err(Error::unsupported("this store keeps no records"));
+            }
+            Fault::RewoundTakesCommits => self.inner.accept_rewound(&commit.log, commit.lock).await?,
+            Fault::CommitTorn => return self.commit_torn(commit).await,
+            Fault::IdentityNotReleased => self.keep_identities(&commit)?,
+            _ => {}
+        }
+        let answer = self.inner.commit_one(commit.clone()).await;
+        match (&answer, self.fault) {
+            (Err(_), Fault::FailureLeavesTrace) => {
+                let event = commit.changes.iter().find_map(|change| change.event.clone());
+                let trace = Commit { checks: Vec::new(), changes: vec![Change { event, write: None }], ..commit };
+                let _answer = self.inner.commit_one(trace).await;
+            }
+            (Ok(committed), Fault::TombstoneRevisionRestarts) => {
+                let events = commit.changes.iter().filter(|change| change.event.is_some());
+                for (change, stored) in events.zip(&committed.events) {
+                    if let (Some(write), Some(revision)) =
+                        (change.write.as_ref().filter(|write| write.state.is_none()), stored.revision)
+                    {
+                        self.memory().destroyed.insert((commit.log.clone(), write.key.clone()), revision.get());
+                    }
+                }
+            }
+            _ => {}
+        }
+        answer
+    }
+
+    async fn commit_torn(&self, commit: Commit) -> Result<Committed> {
+        let mut committed = Committed::default();
+        for change in commit.changes.clone() {
+            let part = Commit { changes: vec![change], ..commit.clone() };
+            committed.events.extend(self.inner.commit_one(part).await?.events);
+            tokio::task::yield_now().await;
+        }
+        Ok(committed)
+    }
+
+    fn keep_identities(&self, commit: &Commit) -> Result<()> {
+        for write in commit.writes() {
+            for value in write.state.iter().flat_map(|state| &state.identities) {
+                let identity = (commit.log.clone(), value.of(&write.key.resource));
+                let owner = self.memory().first_owners.entry(identity).or_insert_with(|| write.key.id.clone()).clone();
+                if owner != write.key.id {
+                    let kind =
+                        ErrorKind::IdentityTaken { identity: value.name.clone(), owner: owner.as_str().to_owned() };
+                    return Err(Error::new(kind, format!("the identity {:?} belongs to {owner:?}", value.name)));
+                }
+            }
+        }
+        Ok(())
+    }
+}

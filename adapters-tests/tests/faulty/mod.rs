@@ -1,0 +1,149 @@
+//! A store that is broken in one way: the memory backend behind a wrapper that plants one fault.
+
+mod event_store;
+mod resource_store;
+
+use std::collections::{BTreeMap, HashMap};
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rekindle_conformance::{Fixture, Limits, Store, async_trait};
+use rekindle_core::types::{Commit, Identity, LockKey, LogId, Record, RecordId, RecordKey};
+use rekindle_memory::{MemoryBackend, MemoryConfig};
+
+/// What is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing.
+    None,
+    /// Writes at a revision are made at any.
+    RevisionCheckSkipped,
+    /// The event of an update is stored, and its write is not.
+    EventWithoutChange,
+    /// The write of an update is made, and its event is not stored.
+    ChangeWithoutEvent,
+    /// Positions above 3 are one too high.
+    PositionGap,
+    /// The commits of a batch are made from the last to the first.
+    BatchOrderLost,
+    /// What follows a failed commit in its batch fails, too.
+    FailureSpreads,
+    /// A failed commit leaves its first event.
+    FailureLeavesTrace,
+    /// The limit counts events before the filters.
+    LimitBeforeFilter,
+    /// A page begins one event too far.
+    CursorOffByOne,
+    /// A page of records begins with the last one of the page before.
+    RecordCursorInclusive,
+    /// The last batch is answered, and lost when the process ends.
+    AcknowledgedBeforeDurable,
+    /// The store says that its data lasts, and cannot open it again.
+    DurabilityClaimedOnly,
+    /// An identity stays with its first owner.
+    IdentityNotReleased,
+    /// Clearing one log clears all.
+    ClearTooWide,
+    /// What a rebuild has loaded is read before it is swapped in.
+    SwappedTooEarly,
+    /// A conflict names the revision before the actual one.
+    StaleRevisionInConflict,
+    /// Event ids are made anew.
+    IdempotencyLost,
+    /// The lower bound of time is exclusive.
+    TimeBoundExclusive,
+    /// All tenants share one log.
+    TenantLeak,
+    /// A fence takes another lock than commits do.
+    FenceNotExclusive,
+    /// A destroyed record begins at revision 1 again.
+    TombstoneRevisionRestarts,
+    /// The changes of a commit are made one by one.
+    CommitTorn,
+    /// Limits are declared, and not kept.
+    LimitsIgnored,
+    /// What a commit has read is not checked.
+    ChecksIgnored,
+    /// Times are stored in milliseconds.
+    TimeCutToMilliseconds,
+    /// JSON is parsed, and written anew.
+    JsonRewritten,
+    /// The filter by actor finds every actor.
+    ActorFilterIgnored,
+    /// A rewound log takes commits.
+    RewoundTakesCommits,
+    /// Nothing: it keeps no records, and refuses them.
+    EventsOnly,
+    /// It keeps no records, and drops their writes without a word.
+    EventsOnlyDropsWrites,
+}
+
+/// Which fault a fixture plants.
+pub(crate) trait Plant: Send + Sync + 'static {
+    const FAULT: Fault;
+}
+
+#[derive(Clone)]
+pub(crate) struct Faulty {
+    fault: Fault,
+    limits: Limits,
+    inner: MemoryBackend,
+    memory: Arc<Mutex<Memory>>,
+}
+
+/// What a fault has to remember.
+#[derive(Default)]
+struct Memory {
+    /// What is on the disk, for a store that answers too early, and what is not yet.
+    durable: MemoryBackend,
+    pending: Vec<Commit>,
+    first_owners: HashMap<(LogId, Identity), RecordId>,
+    logs: BTreeMap<LogId, LockKey>,
+    early: HashMap<(LogId, RecordKey), Record>,
+    /// The revision at which a record was destroyed last.
+    destroyed: HashMap<(LogId, RecordKey), u64>,
+}
+
+impl Faulty {
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap()
+    }
+}
+
+pub(crate) struct FaultyFixture<P> {
+    store: Faulty,
+    plant: PhantomData<P>,
+}
+
+#[async_trait]
+impl<P: Plant> Fixture for FaultyFixture<P> {
+    async fn create(limits: Limits) -> Self {
+        let kept = if P::FAULT == Fault::LimitsIgnored { Limits::default() } else { limits.clone() };
+        let inner = MemoryBackend::with_config(MemoryConfig::default().with_limits(kept));
+        Self { store: Faulty { fault: P::FAULT, limits, inner, memory: Arc::default() }, plant: PhantomData }
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::new(self.store.clone())
+    }
+
+    async fn second_handle(&self) -> Option<Arc<dyn Store>> {
+        Some(self.store())
+    }
+
+    async fn reopen(mut self) -> Option<Self> {
+        match P::FAULT {
+            Fault::DurabilityClaimedOnly => return None,
+            Fault::AcknowledgedBeforeDurable => {
+                let durable = self.store.memory().durable.clone();
+                self.store.inner = durable;
+            }
+            _ => {}
+        }
+        Some(self)
+    }
+}
