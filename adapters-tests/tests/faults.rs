@@ -65,6 +65,9 @@ faults! {
     idempotency_lost: IdempotencyLost is found by
         "idempotency::the_same_commit_again_gives_the_same_answer", "idempotency::racing_repetitions_have_one_effect",
         "append::an_event_id_is_in_a_log_once";
+    known_ids_that_are_trusted: KnownIdsTrusted is found by
+        "idempotency::a_known_id_with_other_content_is_refused", "idempotency::a_commit_that_is_known_in_part_is_refused",
+        "append::an_event_id_is_in_a_log_once", "atomicity::a_failed_event_undoes_the_change";
     a_bound_of_time_that_is_exclusive: TimeBoundExclusive is found by "time::time_filters_are_exact_at_the_boundary", "read::each_filter_equals_brute_force";
     a_leak_between_tenants: TenantLeak is found by "append::tenants_are_isolated";
     a_fence_that_does_not_exclude: FenceNotExclusive is found by

@@ -5,8 +5,8 @@ use std::mem;
 use async_trait::async_trait;
 use rekindle_core::store::{Durability, EventStore, EventStoreExt, Head, ResourceStore, StoreInfo};
 use rekindle_core::types::{
-    Change, Check, Commit, Committed, Event, EventId, EventQuery, Expected, Json, LogId, Order, Page, Payload,
-    Position, Revision, Timestamp,
+    Change, Check, Commit, Committed, CommittedEvent, Event, EventId, EventQuery, Expected, Json, LogId, Order, Page,
+    Payload, Position, Revision, Timestamp,
 };
 use rekindle_core::{Error, ErrorKind, Result};
 
@@ -180,6 +180,11 @@ impl Faulty {
                 return Err(Error::unsupported("this store keeps no records"));
             }
             Fault::RewoundTakesCommits => self.inner.accept_rewound(&commit.log, commit.lock).await?,
+            Fault::KnownIdsTrusted => {
+                if let Some(known) = self.known(&commit).await? {
+                    return Ok(known);
+                }
+            }
             Fault::CommitTorn => return self.commit_torn(commit).await,
             Fault::IdentityNotReleased => self.keep_identities(&commit)?,
             _ => {}
@@ -204,6 +209,18 @@ impl Faulty {
             _ => {}
         }
         answer
+    }
+
+    /// The answer to a commit of which an event id is known.
+    async fn known(&self, commit: &Commit) -> Result<Option<Committed>> {
+        let mut committed = Committed::default();
+        for event in commit.events() {
+            let known = self.inner.read(&commit.log, &EventQuery::new().with_id(event.id)).await?.items;
+            let stands =
+                known.into_iter().map(|event| CommittedEvent { position: event.position, revision: event.revision });
+            committed.events.extend(stands);
+        }
+        Ok(Some(committed).filter(|committed| !committed.events.is_empty()))
     }
 
     async fn commit_torn(&self, commit: Commit) -> Result<Committed> {

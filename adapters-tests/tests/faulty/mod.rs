@@ -50,6 +50,8 @@ pub(crate) enum Fault {
     StaleRevisionInConflict,
     /// Event ids are made anew.
     IdempotencyLost,
+    /// A commit of known event ids is answered whatever its content.
+    KnownIdsTrusted,
     /// The lower bound of time is exclusive.
     TimeBoundExclusive,
     /// All tenants share one log.
