@@ -61,6 +61,11 @@ faults! {
         "identities::two_records_swap_identities_in_one_commit", "random::random_sequences_equal_the_model";
     a_clear_that_is_too_wide: ClearTooWide is found by "replay::clear_removes_its_log_only", "random::random_sequences_equal_the_model";
     a_rebuild_that_is_seen_too_early: SwappedTooEarly is found by "rebuild::what_is_loaded_is_not_seen_before_the_end";
+    a_rebuild_laid_over_the_old_records: OldGenerationKept is found by
+        "rebuild::what_is_loaded_is_not_seen_before_the_end", "replay::a_replay_to_n_is_the_state_at_n";
+    a_rebuild_that_forgets_the_destroyed: TombstonesNotLoaded is found by
+        "rebuild::loaded_gives_what_was_loaded", "replay::a_shadow_replay_rebuilds_the_same", "random::random_sequences_equal_the_model";
+    records_in_the_order_of_their_keys: KeysSorted is found by "records::get_answers_in_the_order_of_the_keys";
     a_stale_revision_in_a_conflict: StaleRevisionInConflict is found by "concurrency::a_conflict_reports_the_actual_revision";
     idempotency_lost: IdempotencyLost is found by
         "idempotency::the_same_commit_again_gives_the_same_answer", "idempotency::racing_repetitions_have_one_effect",

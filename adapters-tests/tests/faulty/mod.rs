@@ -46,6 +46,12 @@ pub(crate) enum Fault {
     ClearTooWide,
     /// What a rebuild has loaded is read before it is swapped in.
     SwappedTooEarly,
+    /// A rebuild is laid over the old records, and does not take their place.
+    OldGenerationKept,
+    /// A rebuild forgets the destroyed records.
+    TombstonesNotLoaded,
+    /// Records are given in the order of their keys, not of the question.
+    KeysSorted,
     /// A conflict names the revision before the actual one.
     StaleRevisionInConflict,
     /// Event ids are made anew.

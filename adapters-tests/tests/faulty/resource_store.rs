@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rekindle_core::Result;
 use rekindle_core::store::{Fence, LoadedRecord, Rebuild, RebuildMode, ResourceStore, ResourceStoreExt};
 use rekindle_core::types::{
-    Identity, LockKey, LogId, Page, Position, Record, RecordCursor, RecordKey, RecordQuery, Revision,
+    Identity, LockKey, LogId, Page, Position, Record, RecordCursor, RecordKey, RecordQuery, Revision, WriteState,
 };
 
 use super::{Fault, Faulty};
@@ -26,7 +26,11 @@ impl Faulty {
 #[async_trait]
 impl ResourceStore for Faulty {
     async fn get(&self, log: &LogId, keys: &[RecordKey]) -> Result<Vec<Option<Record>>> {
-        let found = self.inner.get(log, keys).await?;
+        let mut keys = keys.to_vec();
+        if self.has(Fault::KeysSorted) {
+            keys.sort();
+        }
+        let found = self.inner.get(log, &keys).await?;
         Ok(found.into_iter().map(|record| record.map(|record| self.shown(log, record))).collect())
     }
 
@@ -56,7 +60,10 @@ impl ResourceStore for Faulty {
         self.inner.loaded(rebuild, keys).await
     }
 
-    async fn load(&self, rebuild: &Rebuild, records: Vec<LoadedRecord>) -> Result<()> {
+    async fn load(&self, rebuild: &Rebuild, mut records: Vec<LoadedRecord>) -> Result<()> {
+        if self.has(Fault::TombstonesNotLoaded) {
+            records.retain(|record| record.state.is_some());
+        }
         if self.has(Fault::SwappedTooEarly) {
             for LoadedRecord { key, revision, state } in records.clone() {
                 let Some(state) = state else { continue };
@@ -74,6 +81,15 @@ impl ResourceStore for Faulty {
 
     async fn finish_rebuild(&self, rebuild: Rebuild, fence: Fence, through: Position) -> Result<()> {
         self.memory().early.clear();
+        if self.has(Fault::OldGenerationKept) {
+            let old = self.inner.list(rebuild.log(), &RecordQuery::new("suite.item".parse().unwrap())).await?.items;
+            for Record { key, revision, attributes, identities } in old {
+                if self.inner.loaded(&rebuild, std::slice::from_ref(&key)).await? == [None] {
+                    let state = Some(WriteState { attributes, identities });
+                    self.inner.load(&rebuild, vec![LoadedRecord { key, revision, state }]).await?;
+                }
+            }
+        }
         self.inner.finish_rebuild(rebuild, fence, through).await
     }
 
