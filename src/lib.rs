@@ -16,13 +16,14 @@ pub mod sled {
 }
 
 pub use open::Rekindle;
-#[cfg(feature = "derive")]
-pub use rekindle_derive::{Action, Resource};
 pub use rekindle_core::engine::*;
 pub use rekindle_core::types::{
-    ActionType, Actor, Event, EventId, EventQuery, Json, JsonObject, Limits, LogId, Order, Position, Record, Revision, Timestamp,
+    ActionType, Actor, Event, EventId, EventQuery, Json, JsonObject, Limits, LogId, Order, Position, Record, Revision,
+    Timestamp,
 };
 pub use rekindle_core::{Error, ErrorKind, Result, engine, store, types};
+#[cfg(feature = "derive")]
+pub use rekindle_derive::{Action, Resource};
 
 /// What the derives' code is made of. No part of the public API.
 #[doc(hidden)]

@@ -47,5 +47,7 @@ async fn backend(url: &str) -> Result<Backend> {
 
 #[cfg(not(all(feature = "memory", feature = "sled")))]
 fn not_compiled_in(url: &str, feature: &str) -> Error {
-    Error::unsupported(format!("{url:?} needs the {feature} backend: turn on the feature {feature:?} of the crate rekindle"))
+    Error::unsupported(format!(
+        "{url:?} needs the {feature} backend: turn on the feature {feature:?} of the crate rekindle"
+    ))
 }

@@ -101,7 +101,8 @@ pub trait ClearRecords: Send + Sync + 'static {
 
 impl<'a> Replay<'a> {
     pub(crate) fn new(log: &'a Log) -> Self {
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        // One processor is busy with reading.
+        let workers = std::thread::available_parallelism().map_or(1, |all| all.get().saturating_sub(1).max(1));
         let memory = 128 << 20;
         Self { log, until: Until::Head, mode: RebuildMode::Shadow, workers, memory, progress: None, clear: None }
     }
@@ -139,7 +140,7 @@ impl<'a> Replay<'a> {
         self
     }
 
-    /// How many records are worked on at once: the default is one for each processor. The result does not depend on it.
+    /// How many records are worked on at once: the default is one for each processor but one, which reads. The result does not depend on it.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers.max(1);
         self

@@ -1,10 +1,11 @@
 //! JSON that is kept as text, and parsed where it is needed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -137,7 +138,7 @@ impl Serialize for Json {
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let check = deserializer.is_human_readable();
-        let text = Arc::<str>::deserialize(deserializer)?;
+        let text = super::text::deserialize(deserializer)?;
         if check { Self::parse(&*text).map_err(serde::de::Error::custom) } else { Ok(Self(text)) }
     }
 }
@@ -184,6 +185,17 @@ impl JsonObject {
         self.0.extend(other.0);
     }
 
+    /// Takes over the members of a JSON object whose names pass: without making an object of it first.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if the text is no JSON object, which only stored text can be.
+    pub fn merge_json(&mut self, json: &Json, keep: impl Fn(&str) -> bool) -> Result<()> {
+        let mut members = serde_json::Deserializer::from_str(&json.0);
+        let merge = Merge { object: self, keep };
+        members.deserialize_map(merge).map_err(|source| Error::corrupt("stored JSON is no object").with_source(source))
+    }
+
     /// Keeps the members whose names pass.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.0.retain(|name, _| keep(name));
@@ -220,6 +232,39 @@ impl JsonObject {
         Json::from_value(self)
     }
 }
+
+struct Merge<'a, F> {
+    object: &'a mut JsonObject,
+    keep: F,
+}
+
+impl<'de, F: Fn(&str) -> bool> Visitor<'de> for Merge<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> std::result::Result<(), A::Error> {
+        while let Some(Name(name)) = members.next_key()? {
+            let value: &RawValue = members.next_value()?;
+            if !(self.keep)(&name) {
+                continue;
+            }
+            match self.object.0.get_mut(&*name) {
+                Some(own) => *own = value.to_owned(),
+                None => {
+                    self.object.0.insert(name.into_owned(), value.to_owned());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of a member, borrowed from the text unless it is written with escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl FromIterator<(String, Box<RawValue>)> for JsonObject {
     fn from_iter<I: IntoIterator<Item = (String, Box<RawValue>)>>(members: I) -> Self {

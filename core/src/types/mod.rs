@@ -11,6 +11,7 @@ mod name;
 mod position;
 mod query;
 mod record;
+mod text;
 mod time;
 
 pub use actor::Actor;

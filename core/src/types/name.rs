@@ -45,7 +45,7 @@ macro_rules! text_newtype {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-                let text = std::sync::Arc::<str>::deserialize(deserializer)?;
+                let text = crate::types::text::deserialize(deserializer)?;
                 $check(&text, $what).map_err(serde::de::Error::custom)?;
                 Ok(Self(text))
             }

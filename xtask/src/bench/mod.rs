@@ -32,6 +32,9 @@ usage: cargo xtask bench NAME [--backend sled] [--rounds N] [--events N] [--call
 /// Runs one benchmark.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let Some((name, rest)) = args.split_first() else { return Err(USAGE.to_owned()) };
+    if let ("replay-round", [folder]) = (name.as_str(), rest) {
+        return runtime()?.block_on(replay::measure(folder.as_ref())).map_err(|error| error.to_string());
+    }
     let events = match name.as_str() {
         "replay" | "scan" | "growth" => 1_000_000,
         _ => 0,
@@ -51,8 +54,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
             _ => return Err(format!("unknown option {option}\n\n{USAGE}")),
         }
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let report = runtime.block_on(async {
+    let report = runtime()?.block_on(async {
         match name.as_str() {
             "commit" => commit::run(&options).await,
             "replay" => replay::run(&options).await,
@@ -62,4 +64,8 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
         }
     });
     report.and_then(|report| report.finish(options.json.as_deref())).map_err(|error| error.to_string())
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())
 }

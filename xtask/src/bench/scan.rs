@@ -32,6 +32,7 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
             }
         }
         ours.push(events as f64 / started.elapsed().as_secs_f64());
+        log.shutdown().await?;
         drop(log);
         raw.push(raw_scan(folder.path(), events)?);
     }
