@@ -8,7 +8,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rekindle_core::store::decide::rebuilding;
 use rekindle_core::store::{Fence, LoadedRecord, LocksHeld, LogState, Rebuild, RebuildMode, ResourceStore};
-use rekindle_core::types::{Generation, Identity, LockKey, LogId, Order, Page, Position, Record, RecordCursor, RecordKey, RecordQuery};
+use rekindle_core::types::{
+    Generation, Identity, LockKey, LogId, Order, Page, Position, Record, RecordCursor, RecordKey, RecordQuery,
+};
 use rekindle_core::{Error, ErrorKind, Result};
 
 use crate::state::{Loading, Log, Records, State, live};
@@ -68,8 +70,17 @@ impl ResourceStore for MemoryBackend {
         let Some(of_resource) = records.by_resource.get(&query.resource) else { return Ok(Page::empty()) };
         let bound = cursor.map_or(Bound::Unbounded, Bound::Excluded);
         let items: Vec<Record> = match query.order {
-            Order::Forward => of_resource.range((bound, Bound::Unbounded)).filter_map(|(_, record)| live(record)).take(limit).collect(),
-            Order::Backward => of_resource.range((Bound::Unbounded, bound)).rev().filter_map(|(_, record)| live(record)).take(limit).collect(),
+            Order::Forward => of_resource
+                .range((bound, Bound::Unbounded))
+                .filter_map(|(_, record)| live(record))
+                .take(limit)
+                .collect(),
+            Order::Backward => of_resource
+                .range((Bound::Unbounded, bound))
+                .rev()
+                .filter_map(|(_, record)| live(record))
+                .take(limit)
+                .collect(),
         };
         let next = items.last().filter(|_| items.len() == limit).map(|record| RecordCursor::new(record.key.clone()));
         Ok(Page { items, next })
@@ -121,7 +132,8 @@ impl ResourceStore for MemoryBackend {
         loading(&mut state, &rebuild)?;
         let log = state.log_mut(rebuild.log());
         if through > log.head.position {
-            let message = format!("the log {} is at position {}, not yet at {through}", rebuild.log(), log.head.position);
+            let message =
+                format!("the log {} is at position {}, not yet at {through}", rebuild.log(), log.head.position);
             return Err(Error::invalid(message));
         }
         if let Some(loading) = log.rebuild.take() {
@@ -163,6 +175,7 @@ impl ResourceStore for MemoryBackend {
         if entry.head.position > Position::ZERO && entry.head.state != LogState::Rebuilding {
             entry.head.state = LogState::Rewound(Position::ZERO);
         }
-        Ok(cleared.by_resource.values().flat_map(BTreeMap::values).filter(|record| record.state.is_some()).count() as u64)
+        Ok(cleared.by_resource.values().flat_map(BTreeMap::values).filter(|record| record.state.is_some()).count()
+            as u64)
     }
 }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use rekindle_core::Result;
 use rekindle_core::store::decide::{LogChanges, View};
 use rekindle_core::store::{Head, LoadedRecord};
-use rekindle_core::types::{Event, EventId, Generation, Identity, LogId, Position, Record, RecordId, RecordKey, ResourceName};
+use rekindle_core::types::{
+    Event, EventId, Generation, Identity, LogId, Position, Record, RecordId, RecordKey, ResourceName,
+};
 
 /// All logs.
 #[derive(Debug, Default)]
@@ -87,7 +89,8 @@ impl Records {
     pub(crate) fn load(&mut self, records: Vec<LoadedRecord>) {
         for key in records.iter().map(|record| &record.key) {
             let old = self.loaded(key).and_then(|old| old.state.as_ref());
-            let given_up: Vec<Identity> = old.iter().flat_map(|state| &state.identities).map(|identity| identity.of(&key.resource)).collect();
+            let given_up: Vec<Identity> =
+                old.iter().flat_map(|state| &state.identities).map(|identity| identity.of(&key.resource)).collect();
             for identity in given_up {
                 if self.owners.get(&identity) == Some(&key.id) {
                     self.owners.remove(&identity);

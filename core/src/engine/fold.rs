@@ -145,7 +145,7 @@ impl Fold {
         // A few of them stand for all: it is asked after each page.
         const SAMPLE: usize = 64;
         let sample: usize = self.states.values().take(SAMPLE).map(weight_of).sum();
-        let sampled = self.states.len().min(SAMPLE).max(1);
+        let sampled = self.states.len().clamp(1, SAMPLE);
         sample / sampled * self.states.len()
     }
 

@@ -176,15 +176,13 @@ impl<V: View> Attempt<'_, V> {
                     committed.events.push(CommittedEvent { position: found.position, revision: found.revision });
                 }
                 Some(found) => {
-                    return Err(reused(event.id, format!("is at position {} with other content", found.position)));
+                    return Err(reused(event.id, &format!("is at position {} with other content", found.position)));
                 }
                 None => unknown = Some(event.id),
             }
         }
         match unknown {
-            Some(id) if !committed.events.is_empty() => {
-                Err(reused(id, "is not known, and others of its commit are".to_owned()))
-            }
+            Some(id) if !committed.events.is_empty() => Err(reused(id, "is not known, and others of its commit are")),
             None if !committed.events.is_empty() => Ok(Some(committed)),
             _ => Ok(None),
         }
@@ -277,6 +275,6 @@ fn live_revision(record: Option<&LoadedRecord>) -> Option<Revision> {
     record.filter(|record| record.state.is_some()).map(|record| record.revision)
 }
 
-fn reused(id: EventId, why: String) -> Error {
+fn reused(id: EventId, why: &str) -> Error {
     Error::new(ErrorKind::IdReused, format!("the event id {id} {why}"))
 }

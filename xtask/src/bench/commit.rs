@@ -32,7 +32,11 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
             let one = SINGLES.min(commits);
             let one = one as f64 / rows.write(one, 1)?.as_secs_f64();
             if round == 0 {
-                println!("\n{callers} callers, {commits} commits of {} rows, {} rounds after a warm-up", rows.per_commit(), options.rounds);
+                println!(
+                    "\n{callers} callers, {commits} commits of {} rows, {} rounds after a warm-up",
+                    rows.per_commit(),
+                    options.rounds
+                );
                 continue;
             }
             ours.push(rate);

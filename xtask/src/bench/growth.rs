@@ -40,7 +40,11 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
         match &first {
             None => first = Some((commits, pages)),
             Some((first_commits, first_pages)) => {
-                report.figure(format!("commit at {size} / at the first size"), "ratio", &ratios(&commits, first_commits));
+                report.figure(
+                    format!("commit at {size} / at the first size"),
+                    "ratio",
+                    &ratios(&commits, first_commits),
+                );
                 report.figure(format!("page at {size} / at the first size"), "ratio", &ratios(&pages, first_pages));
             }
         }

@@ -43,13 +43,16 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let mut rest = rest.iter();
     while let Some(option) = rest.next() {
         let value = rest.next().ok_or_else(|| format!("{option} takes a value\n\n{USAGE}"))?;
-        let number = |text: &str| text.replace('_', "").parse::<u64>().map_err(|_| format!("{text:?} is no number\n\n{USAGE}"));
+        let number =
+            |text: &str| text.replace('_', "").parse::<u64>().map_err(|_| format!("{text:?} is no number\n\n{USAGE}"));
         match option.as_str() {
             "--backend" if value == "sled" => {}
             "--backend" => return Err(format!("there is no benchmark of the backend {value:?}: known is sled")),
             "--rounds" => options.rounds = number(value)?.max(1) as usize,
             "--events" => options.events = number(value)?,
-            "--callers" => options.callers = value.split(',').map(|n| number(n).map(|n| n as usize)).collect::<Result<_, _>>()?,
+            "--callers" => {
+                options.callers = value.split(',').map(|n| number(n).map(|n| n as usize)).collect::<Result<_, _>>()?;
+            }
             "--json" => options.json = Some(value.into()),
             _ => return Err(format!("unknown option {option}\n\n{USAGE}")),
         }

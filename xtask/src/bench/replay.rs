@@ -29,8 +29,15 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
 }
 
 fn round(folder: &Path) -> Result<[f64; 4]> {
-    let output = Command::new(std::env::current_exe()?).args(["bench", "replay-round"]).arg(folder).stderr(Stdio::inherit()).output()?;
-    let figures = String::from_utf8(output.stdout)?.split_ascii_whitespace().map(str::parse).collect::<std::result::Result<Vec<f64>, _>>()?;
+    let output = Command::new(std::env::current_exe()?)
+        .args(["bench", "replay-round"])
+        .arg(folder)
+        .stderr(Stdio::inherit())
+        .output()?;
+    let figures = String::from_utf8(output.stdout)?
+        .split_ascii_whitespace()
+        .map(str::parse)
+        .collect::<std::result::Result<Vec<f64>, _>>()?;
     figures.try_into().map_err(|_| "a round of the benchmark failed".into())
 }
 

@@ -52,7 +52,10 @@ impl Update for Credit {
 }
 
 pub(crate) fn open_input(number: u64) -> Open {
-    Open { owner: format!("Owner number {number:08}"), note: "opened at the counter, with an identity card and a proof of address".into() }
+    Open {
+        owner: format!("Owner number {number:08}"),
+        note: "opened at the counter, with an identity card and a proof of address".into(),
+    }
 }
 
 pub(crate) async fn open(folder: &Path) -> Result<Log> {
@@ -74,7 +77,8 @@ pub(crate) async fn fill(log: &Log, ids: &mut Vec<Uuid>, events: u64, accounts: 
             } else {
                 // A fixed walk over all accounts that is not in the order of their making.
                 let id = ids[(number.wrapping_mul(7_919) % ids.len() as u64) as usize];
-                unit.update(&id, Credit { cents: number as i64 % 1_000, note: format!("credit number {number}") }).await?;
+                unit.update(&id, Credit { cents: number as i64 % 1_000, note: format!("credit number {number}") })
+                    .await?;
             }
         }
         unit.commit().await?;
