@@ -58,8 +58,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (ada, bob) = ("DE01".to_owned(), "DE02".to_owned());
     teller.create(Open { iban: ada.clone(), owner: "Ada".into() }).await?;
     teller.create(Open { iban: bob.clone(), owner: "Bob".into() }).await?;
-    teller.update(&ada, Deposit { amount: 100_00 }).await?;
-    let refused = teller.update(&ada, Deposit { amount: -200_00 }).await.unwrap_err();
+    teller.update(&ada, Deposit { amount: 10_000 }).await?;
+    let refused = teller.update(&ada, Deposit { amount: -20_000 }).await.unwrap_err();
     println!("refused, and not recorded: {refused}");
     teller.destroy(&bob, Close {}).await?;
 
@@ -68,7 +68,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("records dropped: {}", log.clear_records().await?);
     println!("events replayed: {}", log.replay().await?.events);
-    assert_eq!(log.get::<Account>(&ada).await?, Some(Account { iban: ada, owner: "Ada".into(), cents: 100_00 }));
+    assert_eq!(log.get::<Account>(&ada).await?, Some(Account { iban: ada, owner: "Ada".into(), cents: 10_000 }));
     assert_eq!(log.get::<Account>(&bob).await?, None);
     log.shutdown().await?;
     Ok(())
