@@ -2,17 +2,23 @@
 
 use std::time::Instant;
 
+use futures::stream::{self, StreamExt};
+
 use super::workers::Workers;
 use super::{Progressed, Replay, Replayed};
 use crate::engine::past::AsOf;
 use crate::error::{Error, Result};
 use crate::store::{Rebuild, RebuildMode, ResourceStore};
-use crate::types::{Event, EventQuery, Page, Position};
+use crate::types::{Event, EventQuery, Position};
 
 /// So near to the head, the rest is caught up under the log's lock.
 const NEAR: u64 = 1_000;
 /// So many rounds of catching up are made before the lock is taken whatever is left.
 const ROUNDS: usize = 8;
+/// Events are read in pages of this many, or of what the store gives at the most.
+const PAGE: usize = 5_000;
+/// So many pages are read at a time.
+const READ_AHEAD: usize = 2;
 
 pub(super) async fn run(replay: Replay<'_>) -> Result<Replayed> {
     let records = replay.log.engine.records()?.clone();
@@ -99,27 +105,26 @@ impl Course<'_> {
         }
     }
 
-    /// Applies the events up to the target. The next page is read while one is folded.
+    /// Applies the events up to the target. The next pages are read while one is folded.
     async fn advance(&mut self, rebuild: &Rebuild, target: Position) -> Result<()> {
-        let mut page = self.read(self.cursor, target).await?;
-        while let Some(last) = page.items.last().map(|event| event.position) {
-            self.cursor = last;
-            let read = page.items.len() as u64;
-            let registry = &self.replay.log.engine.registry;
-            let events = self.due(page.items);
-            let folded = self.workers.apply(registry, self.records, rebuild, events);
-            let next = read_page(self.replay, last, target);
-            let (folded, next) = futures::join!(folded, next);
+        let replay = self.replay;
+        let rows = replay.log.engine.events.info().limits.page_rows.clamp(1, PAGE) as u64;
+        let starts = (self.cursor.get()..target.get()).step_by(usize::try_from(rows).unwrap_or(PAGE));
+        let reads = starts.map(|after| read_page(replay, after, target.get().min(after + rows)));
+        let mut pages = stream::iter(reads).buffered(READ_AHEAD);
+        let mut page = pages.next().await;
+        while let Some(events) = page.transpose()? {
+            let read = events.len() as u64;
+            self.cursor = Position::new(self.cursor.get() + read);
+            let events = self.due(events);
+            let folded = self.workers.apply(&replay.log.engine.registry, self.records, rebuild, events);
+            let (folded, next) = futures::join!(folded, pages.next());
             self.done.records += folded?;
             self.done.events += read;
             self.report(target.get());
-            page = next?;
+            page = next;
         }
         Ok(())
-    }
-
-    async fn read(&self, after: Position, target: Position) -> Result<Page<Event, Position>> {
-        read_page(self.replay, after, target).await
     }
 
     /// The events that the point in time takes in.
@@ -140,10 +145,14 @@ impl Course<'_> {
     }
 }
 
-async fn read_page(replay: &Replay<'_>, after: Position, target: Position) -> Result<Page<Event, Position>> {
-    if after >= target {
-        return Ok(Page::empty());
+/// The events above one position and up to another. Positions are dense, so that their number is known.
+async fn read_page(replay: &Replay<'_>, after: u64, up_to: u64) -> Result<Vec<Event>> {
+    let rows = usize::try_from(up_to - after).unwrap_or(PAGE);
+    let query = EventQuery::new().with_after(Position::new(after)).with_up_to(Position::new(up_to)).with_limit(rows);
+    let page = replay.log.events(&query).await?;
+    if page.items.len() == rows {
+        return Ok(page.items);
     }
-    let query = EventQuery::new().with_after(after).with_up_to(target).with_limit(5_000);
-    replay.log.events(&query).await
+    let read = page.items.len();
+    Err(Error::corrupt(format!("{} has {read} of the {rows} events after position {after}", replay.log.id)))
 }
