@@ -84,3 +84,8 @@ pub mod __private {
         crate::Case::named(name).unwrap_or_else(|| panic!("there is no case {name}")).run::<F>();
     }
 }
+
+/// The guide's code is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/writing-a-backend.md")]
+struct WritingABackend;
