@@ -19,7 +19,7 @@
 //! after. If a write or a sync fails, the store refuses everything from then on, until it is opened again: what the kernel
 //! kept is not known then.
 //!
-//! [`EventStore::changed`]: rekindle_core::store::EventStore::changed
+//! `EventStore::changed`: rekindle_core::store::EventStore::changed
 //! [`EventStore`]: rekindle_core::store::EventStore
 
 mod commit;
