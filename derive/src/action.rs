@@ -1,6 +1,6 @@
 //! `#[derive(Action)]`.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{DeriveInput, LitInt, LitStr, Path, Type};
 
@@ -97,20 +97,21 @@ fn implement(ident: &Ident, kind: Kind, resource: &Type, name: &str, version: u3
     };
     let variant = format_ident!("{variant}");
     let refusal = format!("the action {name:?} {refusal}");
-    // The body's call is spanned by the type, so that a missing body is reported there.
+    // The body's call is spanned by the type, so that a missing body is reported there; its names are the derive's own,
+    // so that the type may come out of a `macro_rules!`.
     let body = match kind {
-        Kind::Create => quote_spanned! {ident.span()=>
+        Kind::Create => quote_spanned! {ident.span().resolved_at(Span::call_site())=>
             ::core::option::Option::None => {
                 ::core::result::Result::map(#engine::Create::create(self, cx), ::core::option::Option::Some)
             }
         },
-        Kind::Update => quote_spanned! {ident.span()=>
+        Kind::Update => quote_spanned! {ident.span().resolved_at(Span::call_site())=>
             ::core::option::Option::Some(mut record) => {
                 #engine::Update::update(self, &mut record, cx)?;
                 ::core::result::Result::Ok(::core::option::Option::Some(record))
             }
         },
-        Kind::Destroy => quote_spanned! {ident.span()=>
+        Kind::Destroy => quote_spanned! {ident.span().resolved_at(Span::call_site())=>
             ::core::option::Option::Some(record) => {
                 #engine::Destroy::destroy(self, &record, cx)?;
                 ::core::result::Result::Ok(::core::option::Option::None)

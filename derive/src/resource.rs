@@ -1,6 +1,6 @@
 //! `#[derive(Resource)]`.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
@@ -159,7 +159,7 @@ fn implement(
     let identities = attributes.iter().filter(|attribute| attribute.marks.identity).map(identity);
     let at = |attribute: &Attribute<'_>| {
         let Attribute { ident, ty, .. } = attribute;
-        quote_spanned!(ty.span()=> self.#ident = ::core::convert::Into::into(at);)
+        quote_spanned!(ty.span().resolved_at(Span::call_site())=> self.#ident = ::core::convert::Into::into(at);)
     };
     let created = attributes.iter().filter(|attribute| attribute.marks.created_at).map(at);
     let updated = attributes.iter().filter(|attribute| attribute.marks.updated_at).map(at);
@@ -204,13 +204,13 @@ fn implement(
 fn identity(attribute: &Attribute<'_>) -> TokenStream {
     let Attribute { ident, ty, name, .. } = attribute;
     if is_option(ty) {
-        quote_spanned! {ty.span()=>
+        quote_spanned! {ty.span().resolved_at(Span::call_site())=>
             if let ::core::option::Option::Some(value) = &self.#ident {
                 identities.push((#name, ::std::string::ToString::to_string(value)));
             }
         }
     } else {
-        quote_spanned!(ty.span()=> identities.push((#name, ::std::string::ToString::to_string(&self.#ident)));)
+        quote_spanned!(ty.span().resolved_at(Span::call_site())=> identities.push((#name, ::std::string::ToString::to_string(&self.#ident)));)
     }
 }
 
