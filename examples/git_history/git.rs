@@ -61,16 +61,26 @@ impl Repository {
     /// The commits of the first-parent history behind `after`, the oldest first.
     pub(crate) fn history(&self, after: Option<&str>) -> Result<History> {
         let range = after.map_or_else(|| "HEAD".to_owned(), |after| format!("{after}..HEAD"));
-        let log =
-            ["log", "--first-parent", "--reverse", "--diff-merges=first-parent", "--raw", "--no-abbrev", "-M", "-z"];
+        // What a user has set for their own eyes must not change what is recorded.
+        let settings =
+            ["log.showSignature=false", "log.showRoot=true", "log.follow=false", "i18n.logOutputEncoding=UTF-8"];
+        let settings = settings.iter().flat_map(|setting| ["-c", setting]);
+        let log = [
+            "log",
+            "--first-parent",
+            "--reverse",
+            "--diff-merges=first-parent",
+            "--raw",
+            "--no-abbrev",
+            "-M",
+            "-z",
+            "--ignore-submodules=none",
+            "--no-relative",
+            "--no-color",
+            "-l1000",
+        ];
         let format = "--format=tformat:%x02%H%x00%ct%x00%an <%ae>%x00%B";
-        let mut child = self
-            .git()
-            .args(["-c", "log.showSignature=false"])
-            .args(log)
-            .args([format, &range])
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut child = self.git().args(settings).args(log).args([format, &range]).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or("git log has no output")?;
         Ok(History { child, tokens: BufReader::with_capacity(1 << 16, stdout), next: None })
     }

@@ -47,8 +47,10 @@ async fn run() -> Result<()> {
     let folder = options.data.unwrap_or_else(|| temporary.path().join("git_history"));
     println!("the history of {}, into {}", options.repository.display(), folder.display());
 
-    // A commit of git can touch more files than a commit of the log may by default.
-    let config = SledConfig::new().with_limits(Limits::default().with_commit_changes(1_000_000));
+    // A commit of git can touch more files, and have a longer message, than a commit of the log may by default.
+    let config = SledConfig::new().with_limits(
+        Limits::default().with_commit_changes(1_000_000).with_metadata_bytes(16 << 20).with_event_bytes(32 << 20),
+    );
     let log =
         Rekindle::on(SledBackend::open_with(&folder, config).await?).log("git").resource::<File>().start().await?;
     record::record(&log, &repository).await?;
