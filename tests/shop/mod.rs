@@ -1,8 +1,6 @@
 //! What the tests of the engine share: a bed to run on, and resources.
 
-#![allow(dead_code, unused_imports, unused_macros, reason = "each test file uses some of it")]
-
-#![allow(unreachable_pub, dead_code, reason = "shared by several tests, none of which uses all of it")]
+#![allow(dead_code, unreachable_pub, unused_imports, unused_macros, reason = "each test file uses some of it")]
 
 pub mod held;
 
