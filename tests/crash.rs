@@ -2,7 +2,7 @@
 //! often (default 5).
 
 #![cfg(all(feature = "derive", feature = "memory", feature = "sled"))]
-#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, missing_docs, reason = "tests")]
 
 mod shop;
 
@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use rekindle::store::LogState;
@@ -67,11 +67,9 @@ impl Victim {
         let random = RandomState::new().hash_one(Instant::now()) % 1_000;
         let kill_at = Instant::now() + span * u32::try_from(random).unwrap() / 1_000;
         let mut told = Vec::new();
-        loop {
-            match self.lines.recv_timeout(kill_at.saturating_duration_since(Instant::now())) {
-                Ok(line) => told.push(line),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            }
+        // Until its time has come, or it has ended.
+        while let Ok(line) = self.lines.recv_timeout(kill_at.saturating_duration_since(Instant::now())) {
+            told.push(line);
         }
         self.child.kill().unwrap();
         assert!(!self.child.wait().unwrap().success(), "the child ended by itself");
