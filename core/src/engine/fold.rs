@@ -9,6 +9,7 @@ use super::action::ActionSpec;
 use super::context::{Context, RandomIds};
 use super::registry::{Registry, Rule};
 use super::resource::ResourceSpec;
+use super::unit::panicked;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::LoadedRecord;
 use crate::types::{ActionType, Event, JsonObject, Position, RecordKey, ResourceName, Revision, WriteState};
@@ -134,7 +135,7 @@ impl Fold {
         };
         let cx = Context { actor: event.actor.clone(), now: event.occurred_at, ids: Arc::new(RandomIds) };
         let after = catch_unwind(AssertUnwindSafe(|| (action.run)(&input, before.as_ref(), &cx)))
-            .map_err(|_| Error::new(ErrorKind::Panicked, format!("the action {:?} panicked", action.name)))??;
+            .map_err(|panic| panicked(&format!("the action {:?}", action.name), &*panic))??;
         let attributes = match after {
             None => None,
             Some(after) => {

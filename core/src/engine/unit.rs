@@ -399,7 +399,7 @@ fn no_record<A: Action>() -> Error {
     Error::invalid(format!("the action {:?} of type {} left no record", A::NAME, A::TYPE))
 }
 
-fn panicked(what: &str, panic: &(dyn std::any::Any + Send)) -> Error {
+pub(crate) fn panicked(what: &str, panic: &(dyn std::any::Any + Send)) -> Error {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     Error::new(ErrorKind::Panicked, format!("{what} panicked: {}", text.unwrap_or("(no message)")))
 }
