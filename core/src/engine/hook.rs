@@ -1,5 +1,6 @@
 //! Hooks: where side effects live. Replay runs none of them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,8 +9,8 @@ use super::unit::Unit;
 use crate::error::{Error, Result};
 use crate::types::{ActionType, Actor, Committed, Json, RecordKey, Timestamp};
 
-/// One run of an action, as hooks see it.
-#[derive(Clone, Debug)]
+/// One run of an action, as hooks and policies see it. Its `Debug` leaves the input out, which may be sensitive.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Call {
     /// The resource.
@@ -18,6 +19,8 @@ pub struct Call {
     pub action: &'static str,
     /// What the action does to its record.
     pub action_type: ActionType,
+    /// Whether a hook of another action runs it.
+    pub by_hook: bool,
     /// The record; `None` before it is created.
     pub key: Option<RecordKey>,
     /// Who runs it.
@@ -26,6 +29,20 @@ pub struct Call {
     pub data: Json,
     /// When it is run.
     pub occurred_at: Timestamp,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("resource", &self.resource)
+            .field("action", &self.action)
+            .field("action_type", &self.action_type)
+            .field("by_hook", &self.by_hook)
+            .field("key", &self.key)
+            .field("actor", &self.actor)
+            .field("occurred_at", &self.occurred_at)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a unit of work is about to commit, or has.

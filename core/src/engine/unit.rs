@@ -7,15 +7,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::FutureExt;
 
-use super::action::Action;
+use super::action::{Action, ActionKind};
 use super::context::Context;
+use super::policy::forbidden;
 use super::hook::{Body, Call, CommitStep, Next, NextTransaction, Transaction};
-use super::log::Engine;
+use super::log::{Engine, Log};
 use super::resource::{Resource, Stored, key_of, name_of, typed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::ResourceStoreExt;
 use crate::types::{
-    ActionName, ActionType, Change, Check, Commit, Committed, Expected, Identity, Json, JsonObject, LockKey, LogId,
+    ActionName, Change, Check, Commit, Committed, Expected, Identity, Json, JsonObject, LockKey, LogId,
     NewEvent, Payload, Record, RecordId, RecordKey, RecordWrite, Revision, WriteState, diff,
 };
 
@@ -27,6 +28,9 @@ pub struct Unit {
     engine: Arc<Engine>,
     log: LogId,
     lock: LockKey,
+    guarded: bool,
+    /// How many actions are under way: more than one where a hook runs another.
+    depth: usize,
     cx: Context,
     metadata: Json,
     read: HashMap<RecordKey, Option<Record>>,
@@ -38,11 +42,13 @@ pub struct Unit {
 }
 
 impl Unit {
-    pub(crate) fn new(engine: Arc<Engine>, log: LogId, lock: LockKey, cx: Context, metadata: Json) -> Self {
+    pub(crate) fn new(log: &Log, cx: Context, metadata: Json) -> Self {
         Self {
-            engine,
-            log,
-            lock,
+            engine: Arc::clone(&log.engine),
+            log: log.id.clone(),
+            lock: log.lock,
+            guarded: log.guarded,
+            depth: 0,
             cx,
             metadata,
             read: HashMap::new(),
@@ -72,7 +78,7 @@ impl Unit {
     ///
     /// Dropped, the unit cannot be committed.
     pub async fn create<A: Action>(&mut self, action: A) -> Result<A::Resource> {
-        self.expect_type::<A>(ActionType::Create)?;
+        expect_kind::<A>(&[ActionKind::Create])?;
         self.perform(None, action).await?.ok_or_else(|| no_record::<A>())
     }
 
@@ -86,8 +92,29 @@ impl Unit {
     ///
     /// Dropped, the unit cannot be committed.
     pub async fn update<A: Action>(&mut self, id: &<A::Resource as Resource>::Id, action: A) -> Result<A::Resource> {
-        self.expect_type::<A>(ActionType::Update)?;
+        expect_kind::<A>(&[ActionKind::Update])?;
         self.perform(Some(key_of::<A::Resource>(id)?), action).await?.ok_or_else(|| no_record::<A>())
+    }
+
+    /// Runs an action that changes the record that owns an identity, or creates one if none does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`create`](Self::create).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the unit cannot be committed.
+    pub async fn upsert<A: Action>(&mut self, action: A) -> Result<A::Resource> {
+        expect_kind::<A>(&[ActionKind::Upsert])?;
+        let (name, value) = action.looks_for().ok_or_else(|| no_record::<A>())?;
+        if !A::Resource::IDENTITIES.iter().any(|identity| identity.name == name) {
+            let resource = A::Resource::NAME;
+            return Err(Error::invalid(format!("the action {:?} looks for the identity {name:?}, which {resource:?} does not have", A::NAME)));
+        }
+        let owner = self.find::<A::Resource>(name, &value).await?.map(|record| record.id());
+        let key = owner.map(|id| Ok::<_, Error>(RecordKey { resource: name_of::<A::Resource>()?, id: RecordId::new(id)? }));
+        self.perform(key.transpose()?, action).await?.ok_or_else(|| no_record::<A>())
     }
 
     /// Runs an action that destroys a record.
@@ -100,7 +127,7 @@ impl Unit {
     ///
     /// Dropped, the unit cannot be committed.
     pub async fn destroy<A: Action>(&mut self, id: &<A::Resource as Resource>::Id, action: A) -> Result<()> {
-        self.expect_type::<A>(ActionType::Destroy)?;
+        expect_kind::<A>(&[ActionKind::Destroy, ActionKind::SoftDestroy])?;
         self.perform(Some(key_of::<A::Resource>(id)?), action).await?;
         Ok(())
     }
@@ -204,20 +231,14 @@ impl Unit {
         Commit { log: self.log, lock: self.lock, checks: records.chain(identities).collect(), changes: self.changes }
     }
 
-    fn expect_type<A: Action>(&self, expected: ActionType) -> Result<()> {
-        if A::TYPE == expected {
-            return Ok(());
-        }
-        Err(Error::invalid(format!("the action {:?} is of type {}, and was run as {expected}", A::NAME, A::TYPE)))
-    }
-
     async fn perform<A: Action>(&mut self, key: Option<RecordKey>, action: A) -> Result<Option<A::Resource>> {
         self.engine.registry.expect_action::<A>()?;
         let data = Json::from_value(&action).map_err(|error| error.at(format!("the input of {:?}", A::NAME)))?;
         let call = Call {
             resource: A::Resource::NAME,
             action: A::NAME,
-            action_type: A::TYPE,
+            action_type: A::KIND.action_type(key.is_some()),
+            by_hook: self.depth > 0,
             key: key.clone(),
             actor: self.cx.actor.clone(),
             data: data.clone(),
@@ -228,8 +249,14 @@ impl Unit {
         self.failed = Some(Error::invalid(format!("the action {:?} was broken off", A::NAME)));
         let engine = Arc::clone(&self.engine);
         let mut body = Typed { action: Some(action), key, data, outcome: None };
-        let next = Next { hooks: &engine.hooks, all: &engine.hooks, call: &call, body: &mut body };
-        let result = AssertUnwindSafe(next.run(self)).catch_unwind().await;
+        self.depth += 1;
+        let allowed_run = async {
+            self.allow(&call).await?;
+            let next = Next { hooks: &engine.hooks, all: &engine.hooks, call: &call, body: &mut body };
+            next.run(self).await
+        };
+        let result = AssertUnwindSafe(allowed_run).catch_unwind().await;
+        self.depth -= 1;
         let result =
             result.unwrap_or_else(|panic| Err(panicked(&format!("the action {:?} or a hook of it", A::NAME), &*panic)));
         let result = result.and_then(|()| {
@@ -247,6 +274,27 @@ impl Unit {
         result
     }
 
+    /// Asks the policies.
+    async fn allow(&mut self, call: &Call) -> Result<()> {
+        if !self.guarded || self.engine.policies.is_empty() {
+            return Ok(());
+        }
+        let state = match &call.key {
+            Some(key) => self.state(key).await?,
+            None => None,
+        };
+        let record = state.as_ref().map(|state| &state.attributes);
+        self.engine.policies.iter().try_for_each(|policy| policy.may_run(call, record)).map_err(forbidden)
+    }
+
+    /// Reads these records at once, so that they are not read one by one.
+    pub(crate) async fn fetch(&mut self, mut keys: Vec<RecordKey>) -> Result<()> {
+        keys.retain(|key| !self.read.contains_key(key) && !self.written.contains_key(key));
+        let found = self.engine.records()?.get(&self.log, &keys).await?;
+        self.read.extend(keys.into_iter().zip(found));
+        Ok(())
+    }
+
     /// What a record is for this unit.
     async fn state(&mut self, key: &RecordKey) -> Result<Option<WriteState>> {
         if let Some(state) = self.written.get(key) {
@@ -261,12 +309,12 @@ impl Unit {
             .map(|record| WriteState { attributes: record.attributes.clone(), identities: record.identities.clone() }))
     }
 
-    fn expected(&self, key: &RecordKey, action_type: ActionType) -> Expected {
+    fn expected(&self, key: &RecordKey, created: bool) -> Expected {
         match (self.written.get(key), self.read.get(key)) {
             (Some(Some(_)), _) => Expected::Exists,
             (None, Some(Some(record))) => Expected::Revision(record.revision),
             (Some(None), _) | (None, Some(None)) => Expected::Absent,
-            (None, None) if action_type == ActionType::Create => Expected::Absent,
+            (None, None) if created => Expected::Absent,
             (None, None) => Expected::Exists,
         }
     }
@@ -299,23 +347,25 @@ impl<A: Action> Body for Typed<A> {
             (Some(key), Some(state)) => (Some(key.clone()), state.attributes.to_object()?),
             _ => (None, JsonObject::default()),
         };
+        let created = before.is_none();
         let mut after = action.apply(before, &unit.cx)?;
         let mut written = None;
         let mut after_attributes = JsonObject::default();
         if let Some(record) = &mut after {
-            if A::TYPE == ActionType::Update && same(&before_attributes, &Stored::of(record)?.attributes) {
+            let unchanged = !created && same(&before_attributes, &Stored::of(record)?.attributes);
+            if unchanged && !A::Resource::RECORD_UNCHANGED {
                 let attributes = state.map(|state| state.attributes);
                 self.outcome = Some(after);
                 return Ok(attributes);
             }
-            record.stamp(A::TYPE == ActionType::Create, unit.cx.now);
+            record.stamp(created, unit.cx.now);
             let stored = Stored::of(record)?;
             if key.as_ref().is_some_and(|key| *key != stored.key) {
                 let message =
                     format!("the action {:?} changed the id of a record to {:?}", A::NAME, stored.key.id.as_str());
                 return Err(Error::invalid(message));
             }
-            if A::TYPE == ActionType::Create && matches!(unit.written.get(&stored.key), Some(Some(_))) {
+            if created && matches!(unit.written.get(&stored.key), Some(Some(_))) {
                 let kind = ErrorKind::AlreadyExists { actual: Revision::ZERO };
                 return Err(Error::new(kind, format!("{} was created before in this unit of work", stored.key)));
             }
@@ -324,37 +374,42 @@ impl<A: Action> Body for Typed<A> {
             after_attributes = stored.attributes;
         }
         let key = key.ok_or_else(|| no_record::<A>())?;
-        let event =
-            event::<A>(unit, &key, &self.data, &before_attributes, written.as_ref().map(|_| &after_attributes))?;
-        let expected = unit.expected(&key, A::TYPE);
+        let after_attributes = written.as_ref().map(|_| &after_attributes);
+        let event = event::<A>(unit, &key, &self.data, created, &before_attributes, after_attributes)?;
+        let expected = unit.expected(&key, created);
         let record = written.as_ref().map(|state| state.attributes.clone());
         unit.written.insert(key.clone(), written.clone());
-        unit.changes.push(Change { event: Some(event), write: Some(RecordWrite { key, expected, state: written }) });
+        unit.changes.push(Change { event, write: Some(RecordWrite { key, expected, state: written }) });
         self.outcome = Some(after);
         Ok(record)
     }
 }
 
+/// The event of an action; `None` if the action is not recorded.
 fn event<A: Action>(
     unit: &Unit,
     key: &RecordKey,
     data: &Json,
+    created: bool,
     before: &JsonObject,
     after: Option<&JsonObject>,
-) -> Result<NewEvent> {
-    let resource = unit.engine.registry.expect_action::<A>()?;
+) -> Result<Option<NewEvent>> {
+    let (resource, recorded) = unit.engine.registry.expect_action::<A>()?;
+    if !recorded {
+        return Ok(None);
+    }
     let mut input = data.to_object()?;
     let known = resource.known(input.clone());
     let changes = after.map(|after| diff(before, &known, after)).unwrap_or_default();
     let mut changed = changes.changed;
-    resource.redact(&mut changed)?;
-    let redacted = resource.redact(&mut input)?;
-    Ok(NewEvent {
+    resource.redact(&mut changed, &[])?;
+    let redacted = resource.redact(&mut input, A::SENSITIVE)?;
+    Ok(Some(NewEvent {
         id: unit.cx.new_event_id(),
         resource: key.resource.clone(),
         record_id: key.id.clone(),
         action: ActionName::new(A::NAME)?,
-        action_type: A::TYPE,
+        action_type: A::KIND.action_type(!created),
         version: A::VERSION,
         actor: unit.cx.actor.clone(),
         data: Payload::Json(if redacted { input.to_json()? } else { data.clone() }),
@@ -362,7 +417,16 @@ fn event<A: Action>(
         removed_attributes: changes.removed,
         metadata: Payload::Json(unit.metadata.clone()),
         occurred_at: unit.cx.now,
-    })
+    }))
+}
+
+fn expect_kind<A: Action>(expected: &[ActionKind]) -> Result<()> {
+    match expected {
+        [first, ..] if !expected.contains(&A::KIND) => {
+            Err(Error::invalid(format!("the action {:?} is of type {}, and was run as {first}", A::NAME, A::KIND)))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn same(a: &JsonObject, b: &JsonObject) -> bool {
@@ -396,7 +460,7 @@ impl CommitStep for Step<'_> {
 }
 
 fn no_record<A: Action>() -> Error {
-    Error::invalid(format!("the action {:?} of type {} left no record", A::NAME, A::TYPE))
+    Error::invalid(format!("the action {:?} of type {} left no record", A::NAME, A::KIND))
 }
 
 pub(crate) fn panicked(what: &str, panic: &(dyn std::any::Any + Send)) -> Error {
