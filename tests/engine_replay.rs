@@ -9,11 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use rekindle::store::{LogState, Store};
-use rekindle::types::{Committed, RecordQuery, ResourceName};
+use rekindle::store::LogState;
+use rekindle::types::Committed;
 use rekindle::{
-    Call, ClearRecords, Error, ErrorKind, EventId, Hook, Json, Limits, Log, LogId, Position, Progressed, Rekindle,
-    Result, Transaction, Unit,
+    Call, Error, ErrorKind, EventId, Hook, Json, Limits, Log, Position, Progressed, Rekindle, Result, Transaction, Unit,
 };
 use shop::held::Held;
 use shop::state::{State, state};
@@ -26,8 +25,6 @@ on_each_backend![
     p24_a_point_that_is_not_there_is_refused_and_changes_nothing,
     p24_a_rewound_log_reads_and_refuses_commits_until_a_replay_heals_it,
     p24_a_rewound_log_can_be_accepted_as_it_is,
-    p25_in_place_clears_first_through_the_users_function,
-    p25_a_clear_function_that_fails_stops_the_replay,
     p26_p27_a_replay_runs_no_hook_and_writes_no_event,
     e1_commits_go_on_during_a_replay_and_are_in_its_result,
     e1_readers_see_the_old_records_or_the_new_and_nothing_between,
@@ -168,44 +165,6 @@ async fn p24_a_rewound_log_can_be_accepted_as_it_is(bed: Bed) {
     log.replay().await.unwrap();
     assert_eq!(log.get::<Label>(&1).await.unwrap(), Some(Label { id: 1, slot: None }));
     assert_eq!(log.get::<Label>(&2).await.unwrap(), Some(Label { id: 2, slot: slot("b") }));
-}
-
-/// What a user keeps elsewhere: it notes how many labels the store had when it was cleared.
-#[derive(Clone)]
-struct Elsewhere {
-    store: Arc<dyn Store>,
-    cleared: Arc<Mutex<Vec<(String, usize)>>>,
-    broken: bool,
-}
-
-#[async_trait]
-impl ClearRecords for Elsewhere {
-    async fn clear(&self, log: &LogId) -> Result<()> {
-        let labels = self.store.list(log, &RecordQuery::new(ResourceName::new("shop.label")?)).await?;
-        self.cleared.lock().unwrap().push((log.to_string(), labels.items.len()));
-        if self.broken { Err(Error::new(ErrorKind::Unavailable, "elsewhere is down")) } else { Ok(()) }
-    }
-}
-
-async fn p25_in_place_clears_first_through_the_users_function(bed: Bed) {
-    let (log, states) = history(&bed).await;
-    let elsewhere = Elsewhere { store: Arc::clone(&bed.store), cleared: Arc::default(), broken: false };
-    let stale = log.head().await.unwrap().generation;
-    log.replay().in_place().clear_records(elsewhere.clone()).await.unwrap();
-    assert_eq!(*elsewhere.cleared.lock().unwrap(), [("main".to_owned(), 2)]);
-    assert_eq!((state(&*bed.store, &log).await, state_of_log(&log).await), (states[8].clone(), LogState::Live));
-    assert_ne!(log.head().await.unwrap().generation, stale);
-    // Without a function of the user's, the store's own records are cleared all the same.
-    log.replay().in_place().until_position(1).await.unwrap();
-    assert_eq!(state(&*bed.store, &log).await, states[1]);
-}
-
-async fn p25_a_clear_function_that_fails_stops_the_replay(bed: Bed) {
-    let (log, states) = history(&bed).await;
-    let elsewhere = Elsewhere { store: Arc::clone(&bed.store), cleared: Arc::default(), broken: true };
-    let error = log.replay().in_place().clear_records(elsewhere).await.unwrap_err();
-    assert_eq!((error.kind(), error.message()), (&ErrorKind::Unavailable, "elsewhere is down"));
-    assert_eq!((state(&*bed.store, &log).await, state_of_log(&log).await), (states[8].clone(), LogState::Live));
 }
 
 #[derive(Clone, Default)]

@@ -1,14 +1,16 @@
-//! Replays that fail, are broken off, or meet another: what they say, and what they leave.
+//! Replays in place, and replays that fail, are broken off, or meet another: what they say, and what they leave.
 
 #![cfg(all(feature = "derive", feature = "memory", feature = "sled"))]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests")]
 
 mod shop;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use rekindle::store::LogState;
-use rekindle::{ActionType, Error, ErrorKind, Limits, Log, Position, Rekindle};
+use async_trait::async_trait;
+use rekindle::store::{LogState, Store};
+use rekindle::types::{RecordQuery, ResourceName};
+use rekindle::{ActionType, ClearRecords, Error, ErrorKind, Limits, Log, LogId, Position, Rekindle, Result};
 use serde_json::json;
 use shop::held::Held;
 use shop::raw::raw;
@@ -27,6 +29,7 @@ on_each_backend![
     e2_the_first_event_that_fails_is_told_whatever_the_workers,
     e2_a_time_that_leaves_out_a_create_but_not_its_update_is_an_error,
     e1_a_replay_that_is_dropped_leaves_the_old_records_whole,
+    p25_a_replay_in_place_clears_first_through_the_users_function,
     p25_a_replay_in_place_that_fails_leaves_the_log_rebuilding_until_one_succeeds,
     p25_a_replay_in_place_that_is_dropped_leaves_the_log_rebuilding_until_one_succeeds,
     e13_a_second_replay_at_the_same_time_is_refused,
@@ -204,6 +207,42 @@ async fn is_rebuilding(log: &Log) {
         assert_eq!((error.kind(), error.is_retryable()), (&ErrorKind::Rebuilding, true));
         assert!(error.message().starts_with(told), "{error}");
     }
+}
+
+/// What a user keeps elsewhere: it notes how many labels the store had when it was cleared.
+#[derive(Clone)]
+struct Elsewhere {
+    store: Arc<dyn Store>,
+    cleared: Arc<Mutex<Vec<(String, usize)>>>,
+    broken: bool,
+}
+
+#[async_trait]
+impl ClearRecords for Elsewhere {
+    async fn clear(&self, log: &LogId) -> Result<()> {
+        let labels = self.store.list(log, &RecordQuery::new(ResourceName::new("shop.label")?)).await?;
+        self.cleared.lock().unwrap().push((log.to_string(), labels.items.len()));
+        if self.broken { Err(Error::new(ErrorKind::Unavailable, "elsewhere is down")) } else { Ok(()) }
+    }
+}
+
+async fn p25_a_replay_in_place_clears_first_through_the_users_function(bed: Bed) {
+    let log = two_labels(&bed).await;
+    let whole = state(&*bed.store, &log).await;
+    let elsewhere = Elsewhere { store: Arc::clone(&bed.store), cleared: Arc::default(), broken: false };
+    log.replay().in_place().clear_records(elsewhere.clone()).await.unwrap();
+    // It was called once, when the store had its two labels still.
+    assert_eq!(*elsewhere.cleared.lock().unwrap(), [("main".to_owned(), 2)]);
+    assert_eq!((state(&*bed.store, &log).await, log.head().await.unwrap().state), (whole.clone(), LogState::Live));
+    // Without a function of the user's, the store's own records are cleared all the same.
+    log.replay().in_place().until_position(1).await.unwrap();
+    assert_eq!(all::<Label>(&log).await, [Label { id: 1, slot: slot("a") }]);
+
+    let broken = Elsewhere { broken: true, ..elsewhere };
+    let error = log.replay().in_place().clear_records(broken).await.unwrap_err();
+    assert_eq!((error.kind(), error.message()), (&ErrorKind::Unavailable, "elsewhere is down"));
+    assert_eq!(all::<Label>(&log).await, [Label { id: 1, slot: slot("a") }]);
+    assert_eq!(log.head().await.unwrap().state, LogState::Rewound(Position::new(1)));
 }
 
 async fn p25_a_replay_in_place_that_fails_leaves_the_log_rebuilding_until_one_succeeds(bed: Bed) {
