@@ -92,6 +92,12 @@ impl Registry {
     }
 
     pub(crate) fn route(&mut self, resource: &str, action: &str, versions: &[u32], targets: &[ActionSpec]) {
+        if let Err(error) = ActionName::new(action) {
+            self.mistakes.push(format!("{resource}.{action} is routed: {error}"));
+        }
+        if versions.is_empty() {
+            self.mistakes.push(format!("{resource}.{action} is routed, and no version of it is named"));
+        }
         for version in versions {
             let key = (resource.to_owned(), action.to_owned(), *version);
             self.routes.entry(key).or_default().extend_from_slice(targets);
@@ -170,12 +176,21 @@ impl Registry {
         }
         for ((resource, action, version), targets) in &self.routes {
             let name = format!("version {version} of {resource}.{action}");
+            if *version == 0 {
+                mistakes.push(format!("{name} is routed; versions count from 1"));
+            }
             if !self.resources.contains_key(resource) {
                 mistakes.push(format!("{name} is routed, and no resource {resource:?} is registered"));
             }
             let current = self.actions.get(resource).and_then(|actions| actions.get(action));
             if current.is_some_and(|current| current.spec.version == *version) {
                 mistakes.push(format!("{name} is routed, and it is the current version"));
+            }
+            for (index, target) in targets.iter().enumerate() {
+                let same = |other: &ActionSpec| (other.resource, other.name) == (target.resource, target.name);
+                if targets[..index].iter().any(same) {
+                    mistakes.push(format!("{name} is routed to {:?} of {:?} twice", target.name, target.resource));
+                }
             }
             for target in targets.iter().filter(|target| !self.resources.contains_key(target.resource)) {
                 mistakes.push(format!(
