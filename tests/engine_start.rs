@@ -12,7 +12,7 @@ use rekindle::engine::Backend;
 use rekindle::store::{EventStore, EventStoreExt, Head, Store, StoreInfo};
 use rekindle::types::{Change, Commit, Committed, DefaultLockKeys, LockKey, LockKeys, Page, Revision};
 use rekindle::{
-    Action, ActionSpec, ActionType, Attribute, Builder, Context, Error, ErrorKind, Event, EventQuery, LogId, Position,
+    Action, ActionKind, ActionSpec, Attribute, Builder, Context, Error, ErrorKind, Event, EventQuery, LogId, Position,
     Rejection, Rekindle, Resource, Result, Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,7 @@ struct Burn;
 impl Action for Burn {
     type Resource = Wrong;
     const NAME: &'static str = "burn!";
-    const TYPE: ActionType = ActionType::Update;
+    const KIND: ActionKind = ActionKind::Update;
     const VERSION: u32 = 0;
 
     fn apply(self, before: Option<Wrong>, _: &Context) -> Result<Option<Wrong>, Rejection> {

@@ -57,7 +57,10 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
         errors.over(&input.ident, format!("{why}; give it one: `#[action(name = \"..\")]`"));
     }
     if given.kind.is_none() {
-        errors.at(keys::missing(), "an action says what it does: `#[action(create, ..)]`, `upsert`, `update`, `destroy` or `soft_destroy`");
+        errors.at(
+            keys::missing(),
+            "an action says what it does: `#[action(create, ..)]`, `upsert`, `update`, `destroy` or `soft_destroy`",
+        );
     }
     if given.resource.is_none() && !given.bad_resource {
         errors.at(keys::missing(), "an action names its resource: `#[action(.., resource = User)]`");

@@ -215,9 +215,9 @@ fn implement(
     });
     let specs = actions.iter().map(|action| quote_spanned!(action.span()=> spec::<#action>()));
     let single = attributes.iter().filter(|attribute| attribute.marks.identity);
-    let identity_specs = single.clone().map(|Attribute { name, .. }| {
-        quote!(#engine::IdentitySpec { name: #name, attributes: &[#name] })
-    });
+    let identity_specs = single
+        .clone()
+        .map(|Attribute { name, .. }| quote!(#engine::IdentitySpec { name: #name, attributes: &[#name] }));
     let compound_specs = given.identities.iter().map(|identity| {
         let name = identity.name.to_string();
         let of = members(identity, attributes).map(|attribute| &attribute.name);

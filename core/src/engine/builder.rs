@@ -124,7 +124,10 @@ impl Builder {
 
     /// Makes this change to a record after each of its events on replay, in `as_of` and in `history`: the only code besides
     /// bodies that is asked for there. It is pure, as a body is.
-    pub fn change_on_replay<R: Resource>(mut self, change: impl Fn(&mut R, &Event, &Context) + Send + Sync + 'static) -> Self {
+    pub fn change_on_replay<R: Resource>(
+        mut self,
+        change: impl Fn(&mut R, &Event, &Context) + Send + Sync + 'static,
+    ) -> Self {
         self.registry.change_on_replay(change);
         self
     }

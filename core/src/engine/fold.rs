@@ -44,6 +44,16 @@ impl Fold {
         Ok(())
     }
 
+    /// All records that it knows, destroyed ones among them.
+    pub(crate) fn states(&self) -> impl Iterator<Item = (&RecordKey, &FoldState)> {
+        self.states.iter()
+    }
+
+    /// Forgets the records that do not pass.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&RecordKey) -> bool) {
+        self.states.retain(|key, _| keep(key));
+    }
+
     pub(crate) fn state(&self, key: &RecordKey) -> Option<&FoldState> {
         self.states.get(key)
     }
@@ -82,13 +92,7 @@ impl Fold {
     }
 
     /// Data and changed attributes are merged into the record; no code of the user's is run.
-    fn force(
-        &mut self,
-        registry: &Registry,
-        resource: &ResourceSpec,
-        kind: ActionKind,
-        event: &Event,
-    ) -> Result<()> {
+    fn force(&mut self, registry: &Registry, resource: &ResourceSpec, kind: ActionKind, event: &Event) -> Result<()> {
         let key = event.key();
         if event.action_type == ActionType::Destroy && kind != ActionKind::SoftDestroy {
             self.expect(&key)?;

@@ -6,6 +6,7 @@
 
 mod action;
 mod builder;
+mod bulk;
 mod committer;
 mod context;
 mod fold;
@@ -25,10 +26,12 @@ pub use builder::{Backend, Builder, Route};
 pub use context::{Clock, Context, IdSource, RandomIds, SystemClock};
 pub use hook::{Call, Hook, Next, NextTransaction, Transaction};
 pub use log::Log;
-pub use past::{AsOf, Past, Revised};
+pub use past::{AsOf, AttributeChange, Past, Revised};
 pub use policy::Policy;
 pub use public::PublicFields;
-pub use replay::{ClearRecords, Progress, Progressed, Replay, Replayed};
+pub use replay::{
+    ClearRecords, Difference, Drift, Handling, Plan, Planned, Progress, Progressed, Replay, Replayed, Verified,
+};
 pub use resource::{Attribute, IdentitySpec, Resource, compound};
 pub use session::{AsActor, Session};
 pub use unit::Unit;

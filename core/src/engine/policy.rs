@@ -32,6 +32,8 @@ pub trait Policy: Send + Sync + 'static {
     }
 }
 
+/// A policy's refusal, as an error.
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 pub(crate) fn forbidden(rejection: Rejection) -> Error {
     Error::new(ErrorKind::Forbidden, rejection.to_string())
 }

@@ -84,7 +84,8 @@ impl Registry {
                     R::NAME
                 ));
             }
-            if actions.insert(spec.name.to_owned(), Registered { spec, as_arguments: false, recorded: true }).is_some() {
+            if actions.insert(spec.name.to_owned(), Registered { spec, as_arguments: false, recorded: true }).is_some()
+            {
                 self.mistakes.push(format!("the resource {:?} has two actions named {:?}", R::NAME, spec.name));
             }
         }
@@ -137,7 +138,8 @@ impl Registry {
     fn settle_recorded(&mut self, mistakes: &mut Vec<String>) {
         for (resource, recorded) in &self.recorded {
             let Some(actions) = self.actions.get_mut(*resource) else {
-                mistakes.push(format!("it is said which actions of {resource:?} are recorded, and it is not registered"));
+                mistakes
+                    .push(format!("it is said which actions of {resource:?} are recorded, and it is not registered"));
                 continue;
             };
             let (names, what) = match recorded {

@@ -103,7 +103,6 @@ impl Stored {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ResourceSpec {
     pub(crate) attributes: &'static [Attribute],
-    pub(crate) record_unchanged: bool,
     /// What the store keeps beside the attributes. They must be those of the record with this id.
     pub(crate) identities: fn(&RecordId, &Json) -> Result<Vec<IdentityValue>>,
 }
@@ -118,11 +117,19 @@ impl ResourceSpec {
             }
             record.identities().into_iter().map(|(name, value)| IdentityValue::new(name, value)).collect()
         }
-        Self { attributes: R::ATTRIBUTES, record_unchanged: R::RECORD_UNCHANGED, identities: identities::<R> }
+        Self { attributes: R::ATTRIBUTES, identities: identities::<R> }
     }
 
     pub(crate) fn has_attribute(&self, name: &str) -> bool {
         self.attributes.iter().any(|attribute| attribute.name == name)
+    }
+
+    /// The attributes that events do not hold.
+    pub(crate) fn hidden(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.attributes
+            .iter()
+            .filter(|attribute| attribute.sensitive && !attribute.stored)
+            .map(|attribute| attribute.name)
     }
 
     /// The attribute that is the id; `None` if the id is made of something else.
@@ -139,8 +146,7 @@ impl ResourceSpec {
     /// Puts null in the place of what is sensitive, these members among it, and tells whether there was any.
     pub(crate) fn redact(&self, section: &mut JsonObject, members: &[&'static str]) -> Result<bool> {
         let mut redacted = false;
-        let attributes = self.attributes.iter().filter(|attribute| attribute.sensitive && !attribute.stored);
-        for name in attributes.map(|attribute| attribute.name).chain(members.iter().copied()) {
+        for name in self.hidden().chain(members.iter().copied()) {
             if section.contains(name) {
                 section.set(name, &())?;
                 redacted = true;

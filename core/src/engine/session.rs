@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use serde::Serialize;
+use tokio::sync::OwnedMutexGuard;
 
 use super::action::Action;
 use super::context::Context;
@@ -86,7 +87,34 @@ impl Session {
     ///
     /// Dropped, the action is committed as a whole or not at all.
     pub async fn create<A: Action>(&self, action: A) -> Result<A::Resource> {
-        self.run(None, action, async |unit: &mut Unit, action| unit.create::<A>(action).await).await
+        let (mut attempts, mut inputs) = (self.attempts(None), Inputs::of(vec![action])?);
+        loop {
+            let mut unit = self.begin()?;
+            let record = unit.create::<A>(inputs.next()?).await?;
+            if attempts.committed(unit).await? {
+                return Ok(record);
+            }
+        }
+    }
+
+    /// Runs an action that changes the record that owns an identity, or creates one, and commits it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Unit::upsert`] and [`Unit::commit`]; see [`create`](Self::create) for `Conflict`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the action is committed as a whole or not at all.
+    pub async fn upsert<A: Action>(&self, action: A) -> Result<A::Resource> {
+        let (mut attempts, mut inputs) = (self.attempts(None), Inputs::of(vec![action])?);
+        loop {
+            let mut unit = self.begin()?;
+            let record = unit.upsert::<A>(inputs.next()?).await?;
+            if attempts.committed(unit).await? {
+                return Ok(record);
+            }
+        }
     }
 
     /// Runs an action that changes a record, and commits it.
@@ -99,8 +127,14 @@ impl Session {
     ///
     /// Dropped, the action is committed as a whole or not at all.
     pub async fn update<A: Action>(&self, id: &<A::Resource as Resource>::Id, action: A) -> Result<A::Resource> {
-        let key = key_of::<A::Resource>(id)?;
-        self.run(Some(key), action, async |unit: &mut Unit, action| unit.update::<A>(id, action).await).await
+        let (mut attempts, mut inputs) = (self.attempts(Some(key_of::<A::Resource>(id)?)), Inputs::of(vec![action])?);
+        loop {
+            let mut unit = self.begin()?;
+            let record = unit.update::<A>(id, inputs.next()?).await?;
+            if attempts.committed(unit).await? {
+                return Ok(record);
+            }
+        }
     }
 
     /// Runs an action that destroys a record, and commits it.
@@ -113,8 +147,14 @@ impl Session {
     ///
     /// Dropped, the action is committed as a whole or not at all.
     pub async fn destroy<A: Action>(&self, id: &<A::Resource as Resource>::Id, action: A) -> Result<()> {
-        let key = key_of::<A::Resource>(id)?;
-        self.run(Some(key), action, async |unit: &mut Unit, action| unit.destroy::<A>(id, action).await).await
+        let (mut attempts, mut inputs) = (self.attempts(Some(key_of::<A::Resource>(id)?)), Inputs::of(vec![action])?);
+        loop {
+            let mut unit = self.begin()?;
+            unit.destroy::<A>(id, inputs.next()?).await?;
+            if attempts.committed(unit).await? {
+                return Ok(());
+            }
+        }
     }
 
     /// Begins a unit of work: several actions, committed as one. A `Conflict` at its commit is the caller's to meet.
@@ -128,48 +168,82 @@ impl Session {
         let now = bound.at.unwrap_or_else(|| engine.clock.now());
         let cx = Context { actor: bound.actor.clone(), now, ids: Arc::clone(&engine.ids) };
         let metadata = if bound.metadata.is_empty() { Json::empty() } else { bound.metadata.to_json()? };
-        Ok(Unit::new(Arc::clone(engine), self.log.id.clone(), self.log.lock, cx, metadata))
+        Ok(Unit::new(&self.log, cx, metadata))
     }
 
-    async fn run<A, T, F>(&self, key: Option<RecordKey>, action: A, perform: F) -> Result<T>
-    where
-        A: Action,
-        F: AsyncFn(&mut Unit, A) -> Result<T>,
-    {
-        let attempts = self.log.engine.attempts.max(1);
-        // A retry reads the action back from its input, as a replay does.
-        let data = Json::from_value(&action).map_err(|error| error.at(format!("the input of {:?}", A::NAME)))?;
-        let mut action = Some(action);
-        let mut turn = None;
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let mut unit = self.begin()?;
-            let current = match action.take() {
-                Some(action) => action,
-                None => data.to_value()?,
-            };
-            let result = perform(&mut unit, current).await?;
-            match unit.commit().await {
-                Ok(_) => return Ok(result),
-                Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) && attempt < attempts => {
-                    // Those that met a conflict over a record queue up for it, so that they do not trip each other again.
-                    if turn.is_none()
-                        && let Some(key) = &key
-                    {
-                        turn = Some(self.turn(key).await);
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
+    /// The log, its events read in the name of this session's actor, for a [`Policy`](super::Policy) that guards them.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` or `TooLarge` if the actor of the session is wrong.
+    pub fn log(&self) -> Result<Log> {
+        let bound = self.bound.as_ref().map_err(Error::clone)?;
+        Ok(Log { reader: bound.actor.clone(), ..self.log.clone() })
     }
 
-    fn turn(&self, key: &RecordKey) -> impl Future<Output = tokio::sync::OwnedMutexGuard<()>> + use<> {
+    /// The attempts at one commit; `key` is the record that it changes, if it is one.
+    pub(crate) fn attempts(&self, key: Option<RecordKey>) -> Attempts<'_> {
+        Attempts { session: self, key, left: self.log.engine.attempts.max(1), _turn: None }
+    }
+
+    fn turn(&self, key: &RecordKey) -> impl Future<Output = OwnedMutexGuard<()>> + use<> {
         let mut hasher = DefaultHasher::new();
         (&self.log.id, key).hash(&mut hasher);
         let turns = &self.log.engine.turns;
         let index = usize::try_from(hasher.finish() % turns.len() as u64).unwrap_or(0);
         Arc::clone(&turns[index]).lock_owned()
+    }
+}
+
+/// The attempts at one commit: an action whose commit meets a conflict is run again, on what is stored then.
+pub(crate) struct Attempts<'a> {
+    session: &'a Session,
+    key: Option<RecordKey>,
+    left: usize,
+    _turn: Option<OwnedMutexGuard<()>>,
+}
+
+impl Attempts<'_> {
+    /// Commits; `false` if it has met a conflict, and is to be made again.
+    pub(crate) async fn committed(&mut self, unit: Unit) -> Result<bool> {
+        self.left = self.left.saturating_sub(1);
+        match unit.commit().await {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) && self.left > 0 => {
+                // Those that met a conflict over a record queue up for it, so that they do not trip each other again.
+                if let Some(key) = self.key.take() {
+                    self._turn = Some(self.session.turn(&key).await);
+                }
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The inputs of actions that may be run several times: a retry reads them back from their JSON, as a replay does.
+pub(crate) struct Inputs<A> {
+    data: Vec<Json>,
+    first: Option<Vec<A>>,
+}
+
+impl<A: Action> Inputs<A> {
+    pub(crate) fn of(actions: Vec<A>) -> Result<Self> {
+        let data = actions.iter().map(Json::from_value).collect::<Result<_>>();
+        let data = data.map_err(|error| error.at(format!("the input of {:?}", A::NAME)))?;
+        Ok(Self { data, first: Some(actions) })
+    }
+
+    /// The actions, for one more run.
+    pub(crate) fn all(&mut self) -> Result<Vec<A>> {
+        match self.first.take() {
+            Some(actions) => Ok(actions),
+            None => self.data.iter().map(Json::to_value).collect(),
+        }
+    }
+
+    /// The one action, for one more run.
+    fn next(&mut self) -> Result<A> {
+        self.all()?.pop().ok_or_else(|| Error::invalid(format!("the input of {:?} is missing", A::NAME)))
     }
 }

@@ -9,15 +9,15 @@ use futures::FutureExt;
 
 use super::action::{Action, ActionKind};
 use super::context::Context;
-use super::policy::forbidden;
 use super::hook::{Body, Call, CommitStep, Next, NextTransaction, Transaction};
 use super::log::{Engine, Log};
+use super::policy::forbidden;
 use super::resource::{Resource, Stored, key_of, name_of, typed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::ResourceStoreExt;
 use crate::types::{
-    ActionName, Change, Check, Commit, Committed, Expected, Identity, Json, JsonObject, LockKey, LogId,
-    NewEvent, Payload, Record, RecordId, RecordKey, RecordWrite, Revision, WriteState, diff,
+    ActionName, Change, Check, Commit, Committed, Expected, Identity, Json, JsonObject, LockKey, LogId, NewEvent,
+    Payload, Record, RecordId, RecordKey, RecordWrite, Revision, WriteState, diff,
 };
 
 /// Several actions that are committed as one: all of their events and changes, or none.
@@ -110,10 +110,14 @@ impl Unit {
         let (name, value) = action.looks_for().ok_or_else(|| no_record::<A>())?;
         if !A::Resource::IDENTITIES.iter().any(|identity| identity.name == name) {
             let resource = A::Resource::NAME;
-            return Err(Error::invalid(format!("the action {:?} looks for the identity {name:?}, which {resource:?} does not have", A::NAME)));
+            return Err(Error::invalid(format!(
+                "the action {:?} looks for the identity {name:?}, which {resource:?} does not have",
+                A::NAME
+            )));
         }
         let owner = self.find::<A::Resource>(name, &value).await?.map(|record| record.id());
-        let key = owner.map(|id| Ok::<_, Error>(RecordKey { resource: name_of::<A::Resource>()?, id: RecordId::new(id)? }));
+        let key =
+            owner.map(|id| Ok::<_, Error>(RecordKey { resource: name_of::<A::Resource>()?, id: RecordId::new(id)? }));
         self.perform(key.transpose()?, action).await?.ok_or_else(|| no_record::<A>())
     }
 
