@@ -20,6 +20,7 @@ on_each_backend![
     p28_as_arguments_fails_clearly_when_a_required_argument_is_missing,
     p28_as_arguments_fails_clearly_when_a_sensitive_argument_was_not_recorded,
     p28_as_arguments_is_the_same_for_the_past,
+    p28_as_arguments_takes_over_the_revisions_of_the_events,
 ];
 
 /// A program that sells at some rate of tax; programs differ in the rate, and in what they ask for.
@@ -190,4 +191,16 @@ async fn p28_as_arguments_is_the_same_for_the_past(bed: Bed) {
     assert_eq!(history[1].record, Some(as_sold(&sale, 10)));
     // The records in use are as they were made.
     assert_eq!(log.get::<dearer::Sale>(&sale.number).await.unwrap(), Some(as_sold(&sale, 5)));
+}
+
+async fn p28_as_arguments_takes_over_the_revisions_of_the_events(bed: Bed) {
+    use shop::*;
+
+    let log = bed.builder().replay_as_arguments::<Stick>().start().await.unwrap();
+    session(&log).at(seconds(10)).create(print(1)).await.unwrap();
+    session(&log).at(seconds(40)).update(&1, Stick { slot: slot("at 40") }).await.unwrap();
+    session(&log).at(seconds(20)).update(&1, Stick { slot: slot("at 20") }).await.unwrap();
+    // The second one is left out, and the third one keeps its number.
+    log.replay().until(seconds(30)).await.unwrap();
+    assert_eq!(state(&*bed.store, &log).await["shop.label/1"].revision, 3);
 }

@@ -147,12 +147,17 @@ async fn e2_the_first_event_that_fails_is_told_whatever_the_workers(bed: Bed) {
     for id in 1..=9 {
         session(&log).create(print(id)).await.unwrap();
     }
-    for id in (1..=9).rev() {
+    // From position 10 on, all fail: those of records that are not there, and those of an unknown action.
+    for id in 11..=15 {
+        raw("shop.label", &id.to_string(), "stick").write(&*bed.store, &log).await;
         raw("shop.label", &id.to_string(), "burn").write(&*bed.store, &log).await;
     }
     for workers in 1..=4 {
-        let error = log.replay().workers(workers).memory(0).await.unwrap_err();
-        assert_eq!(error.kind(), &ErrorKind::Replay { position: Position::new(10) }, "{workers} workers");
+        for memory in [0, usize::MAX] {
+            let error = log.replay().workers(workers).memory(memory).await.unwrap_err();
+            let first = ErrorKind::Replay { position: Position::new(10) };
+            assert_eq!(error.kind(), &first, "{workers} workers, {memory} bytes");
+        }
     }
 }
 
