@@ -2,6 +2,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod open;
+#[cfg(feature = "memory")]
+pub mod testing;
 
 #[cfg(feature = "memory")]
 pub mod memory {
