@@ -253,6 +253,8 @@ impl<V: View> Attempt<'_, V> {
                     .map(|identity| (identity.of(&key.resource), key.id.clone())),
             );
         }
+        // Sorted, so that of two that take the same one it is always the same that is told to own it.
+        taken.sort_unstable();
         for (identity, id) in taken {
             match self.owner(&identity)? {
                 Some(owner) if owner != id => {
