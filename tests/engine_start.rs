@@ -252,7 +252,7 @@ async fn a_log_of_events_only_reads_events_and_says_that_it_keeps_no_records(bed
         log.list::<Label>().err().unwrap(),
         log.replay().await.unwrap_err(),
         log.clear_records().await.unwrap_err(),
-        log.accept_rewound().await.unwrap_err(),
+        session(&log).accept_rewound(Position::ZERO).await.unwrap_err(),
         session(&log).update(&1, Stick { slot: None }).await.unwrap_err(),
     ] {
         let told = "this store keeps events only, and no records";

@@ -11,13 +11,15 @@ use super::action::{Action, ActionKind};
 use super::context::Context;
 use super::hook::{Body, Call, CommitStep, Next, NextTransaction, Transaction};
 use super::log::{Engine, Log};
+use super::past::AsOf;
 use super::policy::forbidden;
 use super::resource::{Resource, Stored, key_of, name_of, typed};
+use super::rewound::{self, Accepted, rewound_to};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::ResourceStoreExt;
 use crate::types::{
-    ActionName, Change, Check, Commit, Committed, Expected, Identity, Json, JsonObject, LockKey, LogId, NewEvent,
-    Payload, Record, RecordId, RecordKey, RecordWrite, Revision, WriteState, diff,
+    ActionName, ActionType, Change, Check, Commit, Committed, Expected, Identity, Json, JsonObject, LockKey, LogId,
+    NewEvent, Payload, Position, Record, RecordId, RecordKey, RecordWrite, Revision, WriteState, diff,
 };
 
 /// Several actions that are committed as one: all of their events and changes, or none.
@@ -37,6 +39,8 @@ pub struct Unit {
     found: BTreeMap<Identity, Option<RecordId>>,
     written: HashMap<RecordKey, Option<WriteState>>,
     changes: Vec<Change>,
+    /// The position that the log was rewound to, if the unit takes it as it is.
+    accepts: Option<Position>,
     transaction: Transaction,
     failed: Option<Error>,
 }
@@ -55,6 +59,7 @@ impl Unit {
             found: BTreeMap::new(),
             written: HashMap::new(),
             changes: Vec::new(),
+            accepts: None,
             transaction: Transaction::default(),
             failed: None,
         }
@@ -232,7 +237,13 @@ impl Unit {
             expected: record.map_or(Expected::Absent, |record| Expected::Revision(record.revision)),
         });
         let identities = self.found.into_iter().map(|(identity, owner)| Check::Identity { identity, owner });
-        Commit { log: self.log, lock: self.lock, checks: records.chain(identities).collect(), changes: self.changes }
+        Commit {
+            log: self.log,
+            lock: self.lock,
+            checks: records.chain(identities).collect(),
+            changes: self.changes,
+            accepts: self.accepts,
+        }
     }
 
     async fn perform<A: Action>(&mut self, key: Option<RecordKey>, action: A) -> Result<Option<A::Resource>> {
@@ -276,6 +287,43 @@ impl Unit {
             Err(error) => self.failed = Some(before.unwrap_or_else(|| error.clone())),
         }
         result
+    }
+
+    /// Commits that a log is taken as it is, rewound to this point.
+    pub(crate) async fn accept_rewound(mut self, log: &Log, point: AsOf) -> Result<Position> {
+        self.engine.records()?;
+        let at = rewound_to(log, point).await?;
+        let accepted = Accepted { at, until: if let AsOf::Time(until) = point { Some(until) } else { None } };
+        let (key, data) = (rewound::key()?, Json::from_value(&accepted)?);
+        let call = Call {
+            resource: rewound::RESOURCE,
+            action: rewound::ACTION,
+            action_type: ActionType::Update,
+            by_hook: false,
+            key: None,
+            actor: self.cx.actor.clone(),
+            data: data.clone(),
+            occurred_at: self.cx.now,
+        };
+        self.allow(&call).await?;
+        let event = NewEvent {
+            id: self.cx.new_event_id(),
+            resource: key.resource,
+            record_id: key.id,
+            action: ActionName::new(rewound::ACTION)?,
+            action_type: ActionType::Update,
+            version: 1,
+            actor: self.cx.actor.clone(),
+            data: Payload::Json(data),
+            changed_attributes: Payload::empty(),
+            removed_attributes: Vec::new(),
+            metadata: Payload::Json(self.metadata.clone()),
+            occurred_at: self.cx.now,
+        };
+        self.changes.push(Change { event: Some(event), write: None });
+        self.accepts = Some(at);
+        let committed = self.commit().await?;
+        Ok(committed.events.first().map_or(Position::ZERO, |event| event.position))
     }
 
     /// Asks the policies.
