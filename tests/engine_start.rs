@@ -192,7 +192,7 @@ async fn a_log_has_a_name_of_its_own(bed: Bed) {
         assert!(error.message().starts_with(&format!("{name:?} is no log name: ")), "{error}");
     }
     let error = refused(bed.builder().log("x".repeat(201))).await;
-    let told = "a log name has 201 bytes; at most 200 are allowed";
+    let told = "the log name has 201 bytes; at most 200 are allowed";
     assert_eq!((error.kind(), error.message()), (&ErrorKind::TooLarge, told));
 }
 
