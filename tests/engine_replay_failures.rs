@@ -207,7 +207,7 @@ async fn is_rebuilding(log: &Log) {
         log.find::<Label>("slot", "a").await.unwrap_err(),
         session(log).create(print(50)).await.unwrap_err(),
         session(log).update(&1, Stick { slot: None }).await.unwrap_err(),
-        log.accept_rewound().await.unwrap_err(),
+        session(log).accept_rewound(Position::ZERO).await.unwrap_err(),
     ] {
         assert_eq!((error.kind(), error.is_retryable()), (&ErrorKind::Rebuilding, true));
         assert!(error.message().starts_with(told), "{error}");

@@ -192,7 +192,7 @@ async fn a_log_has_a_name_of_its_own(bed: Bed) {
         assert!(error.message().starts_with(&format!("{name:?} is no log name: ")), "{error}");
     }
     let error = refused(bed.builder().log("x".repeat(201))).await;
-    let told = "a log name has 201 bytes; at most 200 are allowed";
+    let told = "the log name has 201 bytes; at most 200 are allowed";
     assert_eq!((error.kind(), error.message()), (&ErrorKind::TooLarge, told));
 }
 
@@ -252,7 +252,7 @@ async fn a_log_of_events_only_reads_events_and_says_that_it_keeps_no_records(bed
         log.list::<Label>().err().unwrap(),
         log.replay().await.unwrap_err(),
         log.clear_records().await.unwrap_err(),
-        log.accept_rewound().await.unwrap_err(),
+        session(&log).accept_rewound(Position::ZERO).await.unwrap_err(),
         session(&log).update(&1, Stick { slot: None }).await.unwrap_err(),
     ] {
         let told = "this store keeps events only, and no records";

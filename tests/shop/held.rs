@@ -170,10 +170,6 @@ impl ResourceStore for Held {
         self.inner.abandon_rebuild(rebuild).await
     }
 
-    async fn accept_rewound(&self, log: &LogId, lock: LockKey) -> Result<()> {
-        self.inner.accept_rewound(log, lock).await
-    }
-
     async fn clear(&self, log: &LogId, lock: LockKey) -> Result<u64> {
         self.inner.clear(log, lock).await
     }

@@ -251,20 +251,6 @@ impl Log {
         Replay::new(self)
     }
 
-    /// Takes a log that was replayed to an earlier position as it is: it takes commits again, on top of the records that
-    /// it has. The events after that position stay in the log, and a replay to the head applies them.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`ResourceStore::accept_rewound`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped, it is done or it is not.
-    pub async fn accept_rewound(&self) -> Result<()> {
-        self.engine.records()?.accept_rewound(&self.id, self.lock).await
-    }
-
     /// Removes all records of the log, and gives their number. The events stay: a replay brings the records back, and
     /// until then the log takes no commits.
     ///

@@ -18,6 +18,7 @@ mod public;
 mod registry;
 mod replay;
 mod resource;
+mod rewound;
 mod session;
 mod unit;
 

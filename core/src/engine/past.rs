@@ -9,6 +9,7 @@ use super::fold::Fold;
 use super::log::Log;
 use super::registry::Registry;
 use super::resource::{Resource, key_of, typed};
+use super::rewound::Skips;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::EventStoreExt;
 use crate::types::{Event, EventQuery, Json, JsonObject, Position, RecordKey, Timestamp};
@@ -70,10 +71,13 @@ impl<'a> Past<'a> {
         let key = key_of::<R>(id)?;
         let mut fold = Fold::default();
         let registry = &self.log.engine.registry;
+        let skips = Skips::of(self.log, Some(self.point)).await?;
         let query = self.point.bound(of_record(registry, &key));
         let mut events = self.log.engine.events.stream(&self.log.id, query);
         while let Some(event) = events.try_next().await? {
-            fold.apply_to(&key, registry, &event)?;
+            if !skips.has(&event) {
+                fold.apply_to(&key, registry, &event)?;
+            }
         }
         attributes(&fold, &key)?.map(|attributes| typed(&key, &attributes)).transpose()
     }
@@ -86,6 +90,8 @@ impl<'a> Past<'a> {
 pub struct Revised<R> {
     /// The event.
     pub event: Event,
+    /// Whether it has an effect: not if a log that was rewound to before it was taken as it is.
+    pub in_effect: bool,
     /// The attributes before it, as JSON; `None` if the record was not there.
     pub attributes_before: Option<Json>,
     /// The attributes after it, as JSON; `None` if the record was destroyed.
@@ -146,6 +152,9 @@ impl<R> fmt::Display for Revised<R> {
         let event = &self.event;
         let actor = event.actor.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
         write!(f, "{}  {}  {} by {actor}", event.position, event.occurred_at, event.action)?;
+        if !self.in_effect {
+            f.write_str(", of no effect")?;
+        }
         for change in self.changes().map_err(|_| fmt::Error)? {
             write!(f, "\n    {change}")?;
         }
@@ -161,12 +170,16 @@ pub(crate) async fn history<R: Resource>(log: &Log, id: &R::Id) -> Result<Vec<Re
     let registry = &log.engine.registry;
     let mut history: Vec<Revised<R>> = Vec::new();
     let mut attributes_before = None;
+    let skips = Skips::of(log, None).await?;
     let mut events = log.engine.events.stream(&log.id, of_record(registry, &key));
     while let Some(event) = events.try_next().await? {
         if !registry.concerns(&event, &key) {
             continue;
         }
-        fold.apply_to(&key, registry, &event)?;
+        let in_effect = !skips.has(&event);
+        if in_effect {
+            fold.apply_to(&key, registry, &event)?;
+        }
         let attributes = attributes(&fold, &key)?;
         let read = |attributes: &Option<Json>| {
             attributes.as_ref().map(|attributes| typed(&key, attributes)).transpose().map_err(|error: Error| {
@@ -176,7 +189,7 @@ pub(crate) async fn history<R: Resource>(log: &Log, id: &R::Id) -> Result<Vec<Re
         };
         let (before, record) = (read(&attributes_before)?, read(&attributes)?);
         let attributes_before = std::mem::replace(&mut attributes_before, attributes.clone());
-        history.push(Revised { event, attributes_before, attributes, before, record });
+        history.push(Revised { event, in_effect, attributes_before, attributes, before, record });
     }
     Ok(history)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::action::{Action, ActionKind, ActionSpec};
 use super::context::Context;
 use super::resource::{Resource, ResourceSpec};
+use super::rewound::RESERVED;
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{ActionName, Event, Json, JsonObject, RecordKey, ResourceName};
 
@@ -54,6 +55,9 @@ impl Registry {
         if self.resources.insert(R::NAME.to_owned(), ResourceSpec::of::<R>()).is_some() {
             self.mistakes.push(format!("the resource {:?} is registered twice", R::NAME));
             return;
+        }
+        if R::NAME.starts_with(RESERVED) {
+            self.mistakes.push(format!("the resource {:?} has a name that is Rekindle's own", R::NAME));
         }
         for identity in R::IDENTITIES {
             for attribute in identity.attributes.iter().filter(|name| R::ATTRIBUTES.iter().all(|a| a.name != **name)) {

@@ -10,10 +10,11 @@ use tokio::sync::OwnedMutexGuard;
 use super::action::Action;
 use super::context::Context;
 use super::log::Log;
+use super::past::AsOf;
 use super::resource::{Resource, key_of};
 use super::unit::Unit;
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::{Actor, Json, JsonObject, RecordKey, Timestamp};
+use crate::types::{Actor, Json, JsonObject, Position, RecordKey, Timestamp};
 
 /// Something that acts: an [`Actor`], or a type of yours that names one.
 pub trait AsActor {
@@ -179,6 +180,23 @@ impl Session {
     pub fn log(&self) -> Result<Log> {
         let bound = self.bound.as_ref().map_err(Error::clone)?;
         Ok(Log { reader: bound.actor.clone(), ..self.log.clone() })
+    }
+
+    /// Takes a log that was replayed to this point, and not to its head, as it is: it takes commits again, on top of the
+    /// records that it has. An event tells of it, in the name of this session's actor; its position is given. The events
+    /// that the replay left out stay in the log, and have no effect any more: on replays, `as_of` and `history` as well.
+    ///
+    /// # Errors
+    ///
+    /// - `Conflict`: the log is not rewound. `Rewound`, with the position: it is rewound to another point.
+    /// - `Rebuilding`: it is being rebuilt in place. `Forbidden` by a policy. `Closed` after a shutdown.
+    /// - `Unavailable`, `Indeterminate`, `Corrupt`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it is done or it is not.
+    pub async fn accept_rewound(&self, point: impl Into<AsOf>) -> Result<Position> {
+        self.begin()?.accept_rewound(&self.log, point.into()).await
     }
 
     /// The attempts at one commit; `key` is the record that it changes, if it is one.

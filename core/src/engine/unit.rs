@@ -11,13 +11,15 @@ use super::action::{Action, ActionKind};
 use super::context::Context;
 use super::hook::{Body, Call, CommitStep, Next, NextTransaction, Transaction};
 use super::log::{Engine, Log};
+use super::past::AsOf;
 use super::policy::forbidden;
 use super::resource::{Resource, Stored, key_of, name_of, typed};
+use super::rewound::{self, Accepted, rewound_to};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::ResourceStoreExt;
 use crate::types::{
-    ActionName, Change, Check, Commit, Committed, Expected, Identity, Json, JsonObject, LockKey, LogId, NewEvent,
-    Payload, Record, RecordId, RecordKey, RecordWrite, Revision, WriteState, diff,
+    ActionName, ActionType, Change, Check, Commit, Committed, Expected, Identity, Json, JsonObject, LockKey, LogId,
+    NewEvent, Payload, Position, Record, RecordId, RecordKey, RecordWrite, Revision, WriteState, diff,
 };
 
 /// Several actions that are committed as one: all of their events and changes, or none.
@@ -29,15 +31,17 @@ pub struct Unit {
     log: LogId,
     lock: LockKey,
     guarded: bool,
-    /// How many actions are under way: more than one where a hook runs another.
-    depth: usize,
     cx: Context,
     metadata: Json,
     read: HashMap<RecordKey, Option<Record>>,
     found: BTreeMap<Identity, Option<RecordId>>,
     written: HashMap<RecordKey, Option<WriteState>>,
     changes: Vec<Change>,
+    /// The position that the log was rewound to, if the unit takes it as it is.
+    accepts: Option<Position>,
     transaction: Transaction,
+    /// The actions that have begun and not ended, the outermost first.
+    running: Vec<&'static str>,
     failed: Option<Error>,
 }
 
@@ -48,14 +52,15 @@ impl Unit {
             log: log.id.clone(),
             lock: log.lock,
             guarded: log.guarded,
-            depth: 0,
             cx,
             metadata,
             read: HashMap::new(),
             found: BTreeMap::new(),
             written: HashMap::new(),
             changes: Vec::new(),
+            accepts: None,
             transaction: Transaction::default(),
+            running: Vec::new(),
             failed: None,
         }
     }
@@ -78,8 +83,7 @@ impl Unit {
     ///
     /// Dropped, the unit cannot be committed.
     pub async fn create<A: Action>(&mut self, action: A) -> Result<A::Resource> {
-        expect_kind::<A>(&[ActionKind::Create])?;
-        self.perform(None, action).await?.ok_or_else(|| no_record::<A>())
+        self.perform(&[ActionKind::Create], Target::New, action).await?.ok_or_else(no_record::<A>)
     }
 
     /// Runs an action that changes a record. If the record is the same after it, nothing is recorded.
@@ -92,8 +96,7 @@ impl Unit {
     ///
     /// Dropped, the unit cannot be committed.
     pub async fn update<A: Action>(&mut self, id: &<A::Resource as Resource>::Id, action: A) -> Result<A::Resource> {
-        expect_kind::<A>(&[ActionKind::Update])?;
-        self.perform(Some(key_of::<A::Resource>(id)?), action).await?.ok_or_else(|| no_record::<A>())
+        self.perform(&[ActionKind::Update], Target::Id(id), action).await?.ok_or_else(no_record::<A>)
     }
 
     /// Runs an action that changes the record that owns an identity, or creates one if none does.
@@ -106,19 +109,7 @@ impl Unit {
     ///
     /// Dropped, the unit cannot be committed.
     pub async fn upsert<A: Action>(&mut self, action: A) -> Result<A::Resource> {
-        expect_kind::<A>(&[ActionKind::Upsert])?;
-        let (name, value) = action.looks_for().ok_or_else(|| no_record::<A>())?;
-        if !A::Resource::IDENTITIES.iter().any(|identity| identity.name == name) {
-            let resource = A::Resource::NAME;
-            return Err(Error::invalid(format!(
-                "the action {:?} looks for the identity {name:?}, which {resource:?} does not have",
-                A::NAME
-            )));
-        }
-        let owner = self.find::<A::Resource>(name, &value).await?.map(|record| record.id());
-        let key =
-            owner.map(|id| Ok::<_, Error>(RecordKey { resource: name_of::<A::Resource>()?, id: RecordId::new(id)? }));
-        self.perform(key.transpose()?, action).await?.ok_or_else(|| no_record::<A>())
+        self.perform(&[ActionKind::Upsert], Target::Owner, action).await?.ok_or_else(no_record::<A>)
     }
 
     /// Runs an action that destroys a record.
@@ -131,9 +122,7 @@ impl Unit {
     ///
     /// Dropped, the unit cannot be committed.
     pub async fn destroy<A: Action>(&mut self, id: &<A::Resource as Resource>::Id, action: A) -> Result<()> {
-        expect_kind::<A>(&[ActionKind::Destroy, ActionKind::SoftDestroy])?;
-        self.perform(Some(key_of::<A::Resource>(id)?), action).await?;
-        Ok(())
+        self.perform(&[ActionKind::Destroy, ActionKind::SoftDestroy], Target::Id(id), action).await.map(drop)
     }
 
     /// Reads a record, with this unit's changes. The commit checks that it is still the same.
@@ -201,7 +190,7 @@ impl Unit {
     ///
     /// Dropped, the commit is made or it is not, as a whole.
     pub async fn commit(mut self) -> Result<Committed> {
-        if let Some(error) = self.failed.take() {
+        if let Some(error) = self.failed.take().or_else(|| self.running.first().map(|dropped| broken_off(dropped))) {
             return Err(error.at("an action of this unit of work had failed"));
         }
         let engine = Arc::clone(&self.engine);
@@ -225,57 +214,132 @@ impl Unit {
     }
 
     fn into_commit(self) -> Commit {
+        // A write checks the revision that was read. That there was no record it would check too, yet as `AlreadyExists`:
+        // what was read and is not so any more is a `Conflict`.
         let written = &self.written;
-        let checked = self.read.into_iter().filter(|(key, _)| !written.contains_key(key));
+        let checked = self.read.into_iter().filter(|(key, record)| record.is_none() || !written.contains_key(key));
         let records = checked.map(|(key, record)| Check::Record {
             key,
             expected: record.map_or(Expected::Absent, |record| Expected::Revision(record.revision)),
         });
         let identities = self.found.into_iter().map(|(identity, owner)| Check::Identity { identity, owner });
-        Commit { log: self.log, lock: self.lock, checks: records.chain(identities).collect(), changes: self.changes }
+        Commit {
+            log: self.log,
+            lock: self.lock,
+            checks: records.chain(identities).collect(),
+            changes: self.changes,
+            accepts: self.accepts,
+        }
     }
 
-    async fn perform<A: Action>(&mut self, key: Option<RecordKey>, action: A) -> Result<Option<A::Resource>> {
+    /// Runs an action with its hooks. Whatever fails or is dropped on the way, the unit cannot be committed any more: a hook
+    /// that takes no notice of it does not make it good.
+    async fn perform<A: Action>(
+        &mut self,
+        expected: &[ActionKind],
+        target: Target<'_, A::Resource>,
+        action: A,
+    ) -> Result<Option<A::Resource>> {
+        let depth = self.running.len();
+        self.running.push(A::NAME);
+        let result = self.run_with_hooks(expected, target, action).await;
+        if let Some(dropped) = self.running.get(depth + 1) {
+            self.failed.get_or_insert(broken_off(dropped));
+        }
+        self.running.truncate(depth);
+        if let Err(error) = &result {
+            self.failed.get_or_insert_with(|| error.clone());
+        }
+        result
+    }
+
+    async fn run_with_hooks<A: Action>(
+        &mut self,
+        expected: &[ActionKind],
+        target: Target<'_, A::Resource>,
+        action: A,
+    ) -> Result<Option<A::Resource>> {
+        expect_kind::<A>(expected)?;
         self.engine.registry.expect_action::<A>()?;
+        let key = match target {
+            Target::New => None,
+            Target::Id(id) => Some(key_of::<A::Resource>(id)?),
+            Target::Owner => self.owner(&action).await?,
+        };
         let data = Json::from_value(&action).map_err(|error| error.at(format!("the input of {:?}", A::NAME)))?;
         let call = Call {
             resource: A::Resource::NAME,
             action: A::NAME,
             action_type: A::KIND.action_type(key.is_some()),
-            by_hook: self.depth > 0,
+            by_hook: self.running.len() > 1,
             key: key.clone(),
             actor: self.cx.actor.clone(),
             data: data.clone(),
             occurred_at: self.cx.now,
         };
-        // Until it has ended well, the unit counts as failed: so a dropped future leaves it unusable.
-        let before = self.failed.take();
-        self.failed = Some(Error::invalid(format!("the action {:?} was broken off", A::NAME)));
         let engine = Arc::clone(&self.engine);
         let mut body = Typed { action: Some(action), key, data, outcome: None };
-        self.depth += 1;
         let allowed_run = async {
             self.allow(&call).await?;
-            let next = Next { hooks: &engine.hooks, all: &engine.hooks, call: &call, body: &mut body };
-            next.run(self).await
+            Next { hooks: &engine.hooks, all: &engine.hooks, call: &call, body: &mut body }.run(self).await
         };
         let result = AssertUnwindSafe(allowed_run).catch_unwind().await;
-        self.depth -= 1;
-        let result =
-            result.unwrap_or_else(|panic| Err(panicked(&format!("the action {:?} or a hook of it", A::NAME), &*panic)));
-        let result = result.and_then(|()| {
-            body.outcome.ok_or_else(|| {
-                Error::invalid(format!("a hook around the action {:?} did not run it, and gave no error", A::NAME))
-            })
-        });
-        match &result {
-            Ok(_) => {
-                self.failed = before;
-                self.transaction.calls.push(call);
-            }
-            Err(error) => self.failed = Some(before.unwrap_or_else(|| error.clone())),
+        result.unwrap_or_else(|panic| Err(panicked(&format!("the action {:?} or a hook of it", A::NAME), &*panic)))?;
+        let outcome = body.outcome.ok_or_else(|| {
+            Error::invalid(format!("a hook around the action {:?} did not run it, and gave no error", A::NAME))
+        })?;
+        self.transaction.calls.push(call);
+        Ok(outcome)
+    }
+
+    /// The record that an upsert changes; `None` if it creates one.
+    async fn owner<A: Action>(&mut self, action: &A) -> Result<Option<RecordKey>> {
+        let (name, value) = action.looks_for().ok_or_else(no_record::<A>)?;
+        if !A::Resource::IDENTITIES.iter().any(|identity| identity.name == name) {
+            let (action, resource) = (A::NAME, A::Resource::NAME);
+            let message =
+                format!("the action {action:?} looks for the identity {name:?}, which {resource:?} does not have");
+            return Err(Error::invalid(message));
         }
-        result
+        let Some(record) = self.find::<A::Resource>(name, &value).await? else { return Ok(None) };
+        Ok(Some(RecordKey { resource: name_of::<A::Resource>()?, id: RecordId::new(record.id())? }))
+    }
+
+    /// Commits that a log is taken as it is, rewound to this point.
+    pub(crate) async fn accept_rewound(mut self, log: &Log, point: AsOf) -> Result<Position> {
+        self.engine.records()?;
+        let at = rewound_to(log, point).await?;
+        let accepted = Accepted { at, until: if let AsOf::Time(until) = point { Some(until) } else { None } };
+        let (key, data) = (rewound::key()?, Json::from_value(&accepted)?);
+        let call = Call {
+            resource: rewound::RESOURCE,
+            action: rewound::ACTION,
+            action_type: ActionType::Update,
+            by_hook: false,
+            key: None,
+            actor: self.cx.actor.clone(),
+            data: data.clone(),
+            occurred_at: self.cx.now,
+        };
+        self.allow(&call).await?;
+        let event = NewEvent {
+            id: self.cx.new_event_id(),
+            resource: key.resource,
+            record_id: key.id,
+            action: ActionName::new(rewound::ACTION)?,
+            action_type: ActionType::Update,
+            version: 1,
+            actor: self.cx.actor.clone(),
+            data: Payload::Json(data),
+            changed_attributes: Payload::empty(),
+            removed_attributes: Vec::new(),
+            metadata: Payload::Json(self.metadata.clone()),
+            occurred_at: self.cx.now,
+        };
+        self.changes.push(Change { event: Some(event), write: None });
+        self.accepts = Some(at);
+        let committed = self.commit().await?;
+        Ok(committed.events.first().map_or(Position::ZERO, |event| event.position))
     }
 
     /// Asks the policies.
@@ -313,6 +377,18 @@ impl Unit {
             .map(|record| WriteState { attributes: record.attributes.clone(), identities: record.identities.clone() }))
     }
 
+    /// That this unit knows of no such record. Whether the store has one is seen at the commit.
+    fn expect_absent(&self, key: &RecordKey) -> Result<()> {
+        match (self.written.get(key), self.read.get(key)) {
+            (Some(Some(_)), _) => {
+                let kind = ErrorKind::AlreadyExists { actual: Revision::ZERO };
+                Err(Error::new(kind, format!("{key} was created before in this unit of work")))
+            }
+            (None, Some(Some(record))) => Expected::Absent.verify_write(key, Some(record.revision)),
+            _ => Ok(()),
+        }
+    }
+
     fn expected(&self, key: &RecordKey, created: bool) -> Expected {
         match (self.written.get(key), self.read.get(key)) {
             (Some(Some(_)), _) => Expected::Exists,
@@ -322,6 +398,16 @@ impl Unit {
             (None, None) => Expected::Exists,
         }
     }
+}
+
+/// The record that an action is run on.
+enum Target<'a, R: Resource> {
+    /// None yet.
+    New,
+    /// The one with this id.
+    Id(&'a R::Id),
+    /// The one that owns the identity that the action looks for, or none yet.
+    Owner,
 }
 
 struct Typed<A: Action> {
@@ -353,6 +439,9 @@ impl<A: Action> Body for Typed<A> {
         };
         let created = before.is_none();
         let mut after = action.apply(before, &unit.cx)?;
+        if after.is_none() && A::KIND != ActionKind::Destroy {
+            return Err(no_record::<A>());
+        }
         let mut written = None;
         let mut after_attributes = JsonObject::default();
         if let Some(record) = &mut after {
@@ -369,15 +458,14 @@ impl<A: Action> Body for Typed<A> {
                     format!("the action {:?} changed the id of a record to {:?}", A::NAME, stored.key.id.as_str());
                 return Err(Error::invalid(message));
             }
-            if created && matches!(unit.written.get(&stored.key), Some(Some(_))) {
-                let kind = ErrorKind::AlreadyExists { actual: Revision::ZERO };
-                return Err(Error::new(kind, format!("{} was created before in this unit of work", stored.key)));
+            if created {
+                unit.expect_absent(&stored.key)?;
             }
             key = Some(stored.key);
             written = Some(WriteState { attributes: stored.attributes.to_json()?, identities: stored.identities });
             after_attributes = stored.attributes;
         }
-        let key = key.ok_or_else(|| no_record::<A>())?;
+        let key = key.ok_or_else(no_record::<A>)?;
         let after_attributes = written.as_ref().map(|_| &after_attributes);
         let event = event::<A>(unit, &key, &self.data, created, &before_attributes, after_attributes)?;
         let expected = unit.expected(&key, created);
@@ -461,6 +549,10 @@ impl CommitStep for Step<'_> {
             }
         }
     }
+}
+
+fn broken_off(action: &str) -> Error {
+    Error::invalid(format!("the action {action:?} was broken off"))
 }
 
 fn no_record<A: Action>() -> Error {

@@ -10,6 +10,7 @@ use futures::TryStreamExt;
 use super::Replay;
 use crate::engine::fold::{Fold, touches};
 use crate::engine::registry::{Registry, Rule};
+use crate::engine::rewound::Skips;
 use crate::error::Result;
 use crate::store::EventStoreExt;
 use crate::types::{Event, EventQuery, Position};
@@ -26,7 +27,7 @@ pub struct Plan {
     pub events: u64,
     /// The records that it would write, destroyed ones among them.
     pub records: u64,
-    /// The log's events by resource, action and version, in this order.
+    /// The log's events that have an effect, by resource, action and version, in this order.
     pub actions: Vec<Planned>,
     /// How long it would take one worker to read and fold them, at the rate at which the first 20,000 took. Loading the
     /// records comes on top.
@@ -59,6 +60,8 @@ pub enum Handling {
     ForceChange,
     /// It runs the action's body on data and changed attributes.
     AsArguments,
+    /// Nothing: they came without a record write.
+    NoChange,
     /// It runs these actions, each written `resource.action`.
     Routed(Vec<String>),
     /// It would stop at the first of them, for this reason.
@@ -81,6 +84,7 @@ impl fmt::Display for Plan {
             match handling {
                 Handling::ForceChange => f.write_str("merged")?,
                 Handling::AsArguments => f.write_str("as arguments")?,
+                Handling::NoChange => f.write_str("they change no record")?,
                 Handling::Routed(targets) => write!(f, "routed to {}", targets.join(", "))?,
                 Handling::Unknown(why) => write!(f, "UNKNOWN, first at position {first}: {why}")?,
             }
@@ -102,8 +106,9 @@ impl Replay<'_> {
     pub async fn plan(self) -> Result<Plan> {
         let (engine, hasher) = (&self.log.engine, RandomState::new());
         let registry = &*engine.registry;
-        let query = EventQuery::new().with_limit(PAGE);
-        let query = self.point().await?.map_or(query.clone(), |point| point.bound(query));
+        let (point, query) = (self.point().await?, EventQuery::new().with_limit(PAGE));
+        let skips = Skips::of(self.log, point).await?;
+        let query = point.map_or(query.clone(), |point| point.bound(query));
         let mut stream = engine.events.stream(&self.log.id, query);
         let mut actions: BTreeMap<(String, String, u32), Planned> = BTreeMap::new();
         // Their hashes only, so that a log of a hundred million records can be planned.
@@ -112,6 +117,9 @@ impl Replay<'_> {
         let mut events = 0;
         while let Some(event) = stream.try_next().await? {
             events += 1;
+            if skips.has(&event) {
+                continue;
+            }
             let key = (event.resource.to_string(), event.action.to_string(), event.version);
             let planned = actions.entry(key).or_insert_with(|| planned(registry, &event));
             planned.events += 1;
@@ -155,6 +163,7 @@ impl Sample {
 
 fn planned(registry: &Registry, event: &Event) -> Planned {
     let handling = match registry.rule(event) {
+        _ if event.revision.is_none() => Handling::NoChange,
         Ok(Rule::Force(..)) => Handling::ForceChange,
         Ok(Rule::Arguments(_)) => Handling::AsArguments,
         Ok(Rule::Route(targets)) => {

@@ -10,6 +10,7 @@ use super::{Replay, Until};
 use crate::engine::fold::{Fold, FoldState};
 use crate::engine::log::Log;
 use crate::engine::past::of_record;
+use crate::engine::rewound::Skips;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::decide::rebuilding;
 use crate::store::{EventStoreExt, LogState, ResourceStore, ResourceStoreExt};
@@ -153,8 +154,13 @@ impl Replay<'_> {
                 return Err(Error::new(ErrorKind::Rewound { at }, message));
             }
         }
-        let mut verifying =
-            Verifying { log, records: log.engine.records()?.as_ref(), seen: 0, drifts: BTreeMap::new() };
+        let mut verifying = Verifying {
+            log,
+            skips: Skips::of(log, None).await?,
+            records: log.engine.records()?.as_ref(),
+            seen: 0,
+            drifts: BTreeMap::new(),
+        };
         let mut parts = vec![Part { of: 1, nth: 0, hasher: RandomState::new() }];
         while let Some(part) = parts.pop() {
             verifying.part(part, self.memory, &mut parts).await?;
@@ -186,6 +192,7 @@ impl Part {
 
 struct Verifying<'a> {
     log: &'a Log,
+    skips: Skips,
     records: &'a dyn ResourceStore,
     seen: u64,
     drifts: BTreeMap<RecordKey, Vec<Drift>>,
@@ -199,7 +206,7 @@ impl Verifying<'_> {
         let mut read: usize = 0;
         while let Some(event) = events.try_next().await? {
             read += 1;
-            if part.has(event.record_id.as_str()) {
+            if part.has(event.record_id.as_str()) && !self.skips.has(&event) {
                 fold.apply(registry, &event)?;
             }
             if read.is_multiple_of(PAGE) && fold.weight() > memory && fold.states().count() > 1 {
@@ -259,7 +266,7 @@ impl Verifying<'_> {
         let mut steps = Vec::new();
         let mut events = self.log.engine.events.stream(&self.log.id, of_record(registry, key));
         while let Some(event) = events.try_next().await? {
-            if event.revision.is_none() || !registry.concerns(&event, key) {
+            if event.revision.is_none() || !registry.concerns(&event, key) || self.skips.has(&event) {
                 continue;
             }
             fold.apply_to(key, registry, &event)?;
