@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::action::Action;
+use super::resource::Resource;
 use super::unit::Unit;
 use crate::error::{Error, Result};
 use crate::types::{ActionType, Actor, Committed, Json, RecordKey, Timestamp};
@@ -29,6 +31,18 @@ pub struct Call {
     pub data: Json,
     /// When it is run.
     pub occurred_at: Timestamp,
+}
+
+impl Call {
+    /// The input, if it is this action that is run: `if let Some(Pay { order, cents }) = call.input()? { .. }`.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if the input does not read back as what it was written from.
+    pub fn input<A: Action>(&self) -> Result<Option<A>> {
+        let runs = (self.resource, self.action) == (A::Resource::NAME, A::NAME);
+        runs.then(|| self.data.to_value()).transpose()
+    }
 }
 
 impl fmt::Debug for Call {
