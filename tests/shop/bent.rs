@@ -131,11 +131,6 @@ impl ResourceStore for Bent {
         self.inner.abandon_rebuild(rebuild).await
     }
 
-    async fn accept_rewound(&self, log: &LogId, lock: LockKey) -> Result<()> {
-        self.locked(log, lock);
-        self.inner.accept_rewound(log, lock).await
-    }
-
     async fn clear(&self, log: &LogId, lock: LockKey) -> Result<u64> {
         self.locked(log, lock);
         self.inner.clear(log, lock).await
