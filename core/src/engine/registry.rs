@@ -1,12 +1,14 @@
 //! What was registered at the start: resources, their actions, and routes of old versions.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::action::{Action, ActionKind, ActionSpec};
 use super::context::Context;
 use super::resource::{Resource, ResourceSpec};
 use super::rewound::RESERVED;
+use super::unit::panicked;
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{ActionName, Event, Json, JsonObject, RecordKey, ResourceName};
 
@@ -37,7 +39,7 @@ pub(crate) struct Registry {
     /// The resources and actions that are replayed as arguments: they may be registered after it was said.
     as_arguments: Vec<(&'static str, &'static str)>,
     recorded: Vec<(&'static str, Recorded)>,
-    changes: HashMap<&'static str, Vec<ReplayChange>>,
+    changes: BTreeMap<&'static str, Vec<ReplayChange>>,
     mistakes: Vec<String>,
 }
 
@@ -127,7 +129,8 @@ impl Registry {
     ) {
         let change = move |attributes: &JsonObject, event: &Event| {
             let mut record: R = attributes.to_json()?.to_value()?;
-            change(&mut record, event, &Context::of_event(event));
+            catch_unwind(AssertUnwindSafe(|| change(&mut record, event, &Context::of_event(event))))
+                .map_err(|panic| panicked(&format!("a change on replay of {:?}", R::NAME), &*panic))?;
             Json::from_value(&record)?.to_object()
         };
         self.changes.entry(R::NAME).or_default().push(Arc::new(change));
@@ -179,6 +182,9 @@ impl Registry {
                     "the action {action:?} is to be replayed as arguments, and {resource:?} does not list it"
                 )),
             }
+        }
+        for resource in self.changes.keys().filter(|resource| !self.resources.contains_key(**resource)) {
+            mistakes.push(format!("there is a change on replay of {resource:?}, and it is not registered"));
         }
         for ((resource, action, version), targets) in &self.routes {
             let name = format!("version {version} of {resource}.{action}");

@@ -27,14 +27,15 @@ pub struct Plan {
     pub events: u64,
     /// The records that it would write, destroyed ones among them.
     pub records: u64,
-    /// The log's events that have an effect, by resource, action and version, in this order.
+    /// The log's events that have an effect, by resource, action and version, in this order; those that came without a
+    /// record write apart.
     pub actions: Vec<Planned>,
     /// How long it would take one worker to read and fold them, at the rate at which the first 20,000 took. Loading the
     /// records comes on top.
     pub duration: Duration,
 }
 
-/// The events of one version of one action.
+/// The events of one version of one action that are handled alike.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Planned {
@@ -110,7 +111,7 @@ impl Replay<'_> {
         let skips = Skips::of(self.log, point).await?;
         let query = point.map_or(query.clone(), |point| point.bound(query));
         let mut stream = engine.events.stream(&self.log.id, query);
-        let mut actions: BTreeMap<(String, String, u32), Planned> = BTreeMap::new();
+        let mut actions: BTreeMap<(String, String, u32, bool), Planned> = BTreeMap::new();
         // Their hashes only, so that a log of a hundred million records can be planned.
         let mut records: HashSet<u64> = HashSet::new();
         let mut sample = Sample { fold: Some(Fold::default()), events: 0, started: Instant::now(), rate: 0.0 };
@@ -120,7 +121,8 @@ impl Replay<'_> {
             if skips.has(&event) {
                 continue;
             }
-            let key = (event.resource.to_string(), event.action.to_string(), event.version);
+            let no_change = event.revision.is_none();
+            let key = (event.resource.to_string(), event.action.to_string(), event.version, no_change);
             let planned = actions.entry(key).or_insert_with(|| planned(registry, &event));
             planned.events += 1;
             if !matches!(planned.handling, Handling::Unknown(_)) {
