@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(all(doctest, feature = "memory", feature = "derive"))]
+mod guides;
 mod open;
 #[cfg(feature = "memory")]
 pub mod testing;
