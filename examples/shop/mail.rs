@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use rekindle::types::Committed;
-use rekindle::{Action, Call, Error, Hook, Json, Transaction, Unit};
+use rekindle::{Call, Error, Hook, Json, Resource, Transaction, Unit};
 
 use crate::customer::{Customer, SendMail};
-use crate::order::{Cancel, Order, Place, ReceivePayment, Ship, Status};
+use crate::order::{Order, ReceivePayment, Status};
 
 /// What has gone out. A program of yours has a mail server here.
 #[derive(Clone, Default)]
@@ -32,13 +32,10 @@ pub(crate) struct Mails(pub(crate) Outbox);
 impl Hook for Mails {
     /// In the unit of work of the order's action: the order's event and the mail's are one commit.
     async fn after_action(&self, unit: &mut Unit, call: &Call, record: Option<&Json>) -> rekindle::Result<()> {
-        const ABOUT: [&str; 4] = [Place::NAME, ReceivePayment::NAME, Ship::NAME, Cancel::NAME];
-        let Some(order) = record.filter(|_| call.resource == "shop.order" && ABOUT.contains(&call.action)) else {
-            return Ok(());
-        };
+        let Some(order) = record.filter(|_| call.resource == Order::NAME) else { return Ok(()) };
         let order: Order = order.to_value()?;
         // A part of the money is not worth a mail.
-        if call.action == ReceivePayment::NAME && order.status != Status::Paid {
+        if call.is::<ReceivePayment>() && order.status != Status::Paid {
             return Ok(());
         }
         let Some(customer) = unit.get::<Customer>(&order.customer).await? else { return Ok(()) };

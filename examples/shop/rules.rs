@@ -1,6 +1,6 @@
 //! Who may do what.
 
-use rekindle::{Action, Actor, AsActor, Call, Json, LogId, Policy, Rejection};
+use rekindle::{Actor, AsActor, Call, Json, LogId, Policy, Rejection};
 use uuid::Uuid;
 
 use crate::customer::{Customer, Leave, SignUp};
@@ -25,9 +25,9 @@ fn concerned(call: &Call, record: Option<&Json>) -> rekindle::Result<Option<Uuid
     if let Some(place) = call.input::<Place>()? {
         return Ok(Some(place.customer));
     }
-    match (call.action, record) {
-        (Cancel::NAME, Some(order)) => Ok(Some(order.to_value::<Order>()?.customer)),
-        (Leave::NAME, Some(customer)) => Ok(Some(customer.to_value::<Customer>()?.id)),
+    match record {
+        Some(order) if call.is::<Cancel>() => Ok(Some(order.to_value::<Order>()?.customer)),
+        Some(customer) if call.is::<Leave>() => Ok(Some(customer.to_value::<Customer>()?.id)),
         _ => Ok(None),
     }
 }
@@ -35,8 +35,7 @@ fn concerned(call: &Call, record: Option<&Json>) -> rekindle::Result<Option<Uuid
 impl Policy for Rules {
     fn may_run(&self, call: &Call, record: Option<&Json>) -> Result<(), Rejection> {
         let kind = call.actor.as_ref().map(|actor| actor.kind().as_str());
-        if call.by_hook || matches!(kind, Some("staff" | "system")) || [SignUp::NAME, Pay::NAME].contains(&call.action)
-        {
+        if call.by_hook || matches!(kind, Some("staff" | "system")) || call.is::<SignUp>() || call.is::<Pay>() {
             return Ok(());
         }
         let actor = call.actor.as_ref().map(Actor::id);

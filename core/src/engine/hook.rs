@@ -34,14 +34,19 @@ pub struct Call {
 }
 
 impl Call {
+    /// Whether it is this action that is run.
+    #[must_use]
+    pub fn is<A: Action>(&self) -> bool {
+        (self.resource, self.action) == (A::Resource::NAME, A::NAME)
+    }
+
     /// The input, if it is this action that is run: `if let Some(Pay { order, cents }) = call.input()? { .. }`.
     ///
     /// # Errors
     ///
     /// `Corrupt` if the input does not read back as what it was written from.
     pub fn input<A: Action>(&self) -> Result<Option<A>> {
-        let runs = (self.resource, self.action) == (A::Resource::NAME, A::NAME);
-        runs.then(|| self.data.to_value()).transpose()
+        self.is::<A>().then(|| self.data.to_value()).transpose()
     }
 }
 
