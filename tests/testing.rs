@@ -159,7 +159,7 @@ async fn tenants_have_scenarios_of_their_own() {
     scenario.when(async |_| Ok(())).await.then_nothing_recorded();
     assert_eq!(tenant.log().id().to_string(), "main[acme]");
     let message = panic_of(async { scenario.tenant("") }).await;
-    assert_eq!(message, "expected: a tenant\nfound: \"\": a tenant is empty");
+    assert_eq!(message, "expected: a tenant\nfound: \"\": the tenant is empty");
 }
 
 #[tokio::test]
