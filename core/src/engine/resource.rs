@@ -103,6 +103,7 @@ impl Stored {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ResourceSpec {
     pub(crate) attributes: &'static [Attribute],
+    identity_specs: &'static [IdentitySpec],
     /// What the store keeps beside the attributes. They must be those of the record with this id.
     pub(crate) identities: fn(&RecordId, &Json) -> Result<Vec<IdentityValue>>,
 }
@@ -117,7 +118,7 @@ impl ResourceSpec {
             }
             record.identities().into_iter().map(|(name, value)| IdentityValue::new(name, value)).collect()
         }
-        Self { attributes: R::ATTRIBUTES, identities: identities::<R> }
+        Self { attributes: R::ATTRIBUTES, identity_specs: R::IDENTITIES, identities: identities::<R> }
     }
 
     pub(crate) fn has_attribute(&self, name: &str) -> bool {
@@ -130,6 +131,12 @@ impl ResourceSpec {
             .iter()
             .filter(|attribute| attribute.sensitive && !attribute.stored)
             .map(|attribute| attribute.name)
+    }
+
+    /// The identities whose values are made of such attributes.
+    pub(crate) fn hidden_identities(&self) -> impl Iterator<Item = &'static str> {
+        let hides = |identity: &&IdentitySpec| self.hidden().any(|hidden| identity.attributes.contains(&hidden));
+        self.identity_specs.iter().filter(hides).map(|identity| identity.name)
     }
 
     /// The attribute that is the id; `None` if the id is made of something else.
