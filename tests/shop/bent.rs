@@ -1,9 +1,10 @@
 //! A backend of one's own: a store around another one, that a test can look into and bend.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, OptionFuture};
 use rekindle::store::{
     EventStore, Fence, Head, LoadedRecord, Rebuild, RebuildMode, ResourceStore, ResourceStoreExt, Store, StoreInfo,
 };
@@ -11,7 +12,28 @@ use rekindle::types::{Commit, Committed, Identity, LockKey, Page, RecordCursor, 
 use rekindle::{Event, EventQuery, LogId, Position, Record, Result};
 
 type Index = Box<dyn Fn(&Identity) -> Option<RecordKey> + Send + Sync>;
-type Meddling = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+type Meddling = Box<dyn Fn(Read) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// A moment at which something is read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Read {
+    pub of: Of,
+    /// The n-th time, from 1.
+    pub nth: usize,
+    /// Whether it is before it is read, and not after it.
+    pub before: bool,
+}
+
+/// What is read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Of {
+    /// The events of the whole log.
+    Log,
+    /// The events of a record.
+    Record,
+    /// A list of records.
+    List,
+}
 
 pub struct Bent {
     inner: Arc<dyn Store>,
@@ -19,31 +41,48 @@ pub struct Bent {
     pub locks: Mutex<Vec<(String, LockKey)>>,
     /// Where identities lead, in the place of where they do.
     index: Mutex<Option<Index>>,
-    /// What happens before and after the events of a record are read.
-    around_reads: Mutex<Option<(Meddling, Meddling)>>,
+    /// What happens before and after something is read.
+    around_reads: Mutex<Option<Meddling>>,
+    /// How often each was read.
+    reads: [AtomicUsize; 3],
 }
 
 impl Bent {
     pub fn around(inner: &Arc<dyn Store>) -> Arc<Self> {
         let inner = Arc::clone(inner);
-        Arc::new(Self { inner, locks: Mutex::default(), index: Mutex::default(), around_reads: Mutex::default() })
+        Arc::new(Self {
+            inner,
+            locks: Mutex::default(),
+            index: Mutex::default(),
+            around_reads: Mutex::default(),
+            reads: Default::default(),
+        })
     }
 
     pub fn index(&self, index: impl Fn(&Identity) -> Option<RecordKey> + Send + Sync + 'static) {
         *self.index.lock().unwrap() = Some(Box::new(index));
     }
 
-    pub fn around_reads(
-        &self,
-        before: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static,
-        after: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static,
-    ) {
-        *self.around_reads.lock().unwrap() = Some((Box::new(before), Box::new(after)));
+    pub fn around_reads(&self, meddling: impl Fn(Read) -> BoxFuture<'static, ()> + Send + Sync + 'static) {
+        *self.around_reads.lock().unwrap() = Some(Box::new(meddling));
+        self.reads.iter().for_each(|reads| reads.store(0, Ordering::SeqCst));
     }
 
     /// What was serialized since this was asked last.
     pub fn locks(&self) -> Vec<(String, LockKey)> {
         std::mem::take(&mut self.locks.lock().unwrap())
+    }
+
+    async fn meddled<T>(&self, of: Of, read: impl Future<Output = T>) -> T {
+        let nth = self.reads[of as usize].fetch_add(1, Ordering::SeqCst) + 1;
+        let meddle = |before| {
+            let around = self.around_reads.lock().unwrap();
+            OptionFuture::from(around.as_ref().map(|meddling| meddling(Read { of, nth, before })))
+        };
+        meddle(true).await;
+        let answer = read.await;
+        meddle(false).await;
+        answer
     }
 
     fn locked(&self, log: &LogId, lock: LockKey) {
@@ -63,19 +102,8 @@ impl EventStore for Bent {
     }
 
     async fn read(&self, log: &LogId, query: &EventQuery) -> Result<Page<Event, Position>> {
-        let meddling = |before: bool| {
-            let around = self.around_reads.lock().unwrap();
-            let around = around.as_ref().filter(|_| query.record_id.is_some());
-            around.map(|around| if before { around.0() } else { around.1() })
-        };
-        if let Some(before) = meddling(true) {
-            before.await;
-        }
-        let page = self.inner.read(log, query).await;
-        if let Some(after) = meddling(false) {
-            after.await;
-        }
-        page
+        let of = if query.record_id.is_some() { Of::Record } else { Of::Log };
+        self.meddled(of, self.inner.read(log, query)).await
     }
 
     async fn head(&self, log: &LogId) -> Result<Head> {
@@ -94,7 +122,7 @@ impl ResourceStore for Bent {
     }
 
     async fn list(&self, log: &LogId, query: &RecordQuery) -> Result<Page<Record, RecordCursor>> {
-        self.inner.list(log, query).await
+        self.meddled(Of::List, self.inner.list(log, query)).await
     }
 
     async fn find(&self, log: &LogId, identity: &Identity) -> Result<Option<Record>> {
