@@ -14,6 +14,12 @@ use super::unit::{Unit, no_record};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{ActionType, Actor, Json, JsonObject, RecordKey, Timestamp};
 
+tokio::task_local! {
+    /// Set while a turn is held. A hook may run actions by a session of its own: waiting for another turn then, it could
+    /// wait for itself.
+    static IN_TURN: ();
+}
+
 /// Something that acts: an [`Actor`], or a type of yours that names one.
 pub trait AsActor {
     /// The actor that is recorded.
@@ -143,17 +149,22 @@ impl Session {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let mut unit = self.begin()?;
             let current = match action.take() {
                 Some(action) => action,
                 None => data.to_value()?,
             };
-            let result = unit.perform(expected, id, current).await?;
-            match unit.commit().await {
+            let run = async {
+                let mut unit = self.begin()?;
+                let result = unit.perform(expected, id, current).await?;
+                Ok::<_, Error>((result, unit.commit().await))
+            };
+            let (result, committed) = if turn.is_some() { IN_TURN.scope((), run).await } else { run.await }?;
+            match committed {
                 Ok(_) => return Ok(result),
                 Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) && attempt < attempts => {
                     // Those that met a conflict over a record queue up for it, so that they do not trip each other again.
                     if turn.is_none()
+                        && IN_TURN.try_with(|()| ()).is_err()
                         && let Some(id) = id
                     {
                         turn = Some(self.turn(&key_of::<A::Resource>(id)?).await);
