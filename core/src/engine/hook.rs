@@ -73,15 +73,15 @@ pub trait Hook: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Once the commit is durable, or has failed: `outcome` says which. It cannot undo anything. It is not run if an action
-    /// had failed, for then there is nothing to commit; nor if the caller has gone away before.
+    /// Once the commit is durable, or has failed: `outcome` says which. It cannot undo anything. It is not run if an
+    /// action had failed, for then there is nothing to commit; nor if the caller has gone away before.
     async fn after_transaction(&self, transaction: &Transaction, outcome: Result<&Committed, &Error>) {
         let _ = (transaction, outcome);
     }
 
-    /// Around the commit. Without [`NextTransaction::run`] nothing is committed, and an error must be returned. After it the
-    /// commit stands as it is: an error in the place of a success is logged and no more, and a success in the place of an
-    /// error changes nothing.
+    /// Around the commit. Without [`NextTransaction::run`] nothing is committed, and an error must be returned. After it
+    /// the commit stands as it is: an error in the place of a success is logged and no more, and a success in the place of
+    /// an error changes nothing.
     async fn around_transaction(&self, transaction: &Transaction, next: NextTransaction<'_>) -> Result<Committed> {
         let _ = transaction;
         next.run().await

@@ -15,8 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::types::{ActionType, Actor, Json, JsonObject, RecordKey, Timestamp};
 
 tokio::task_local! {
-    /// Set while a turn is held. A hook may run actions by a session of its own: waiting for another turn then, it could
-    /// wait for itself.
+    /// Set while a turn is held. A hook may run actions by a session of its own: waiting for another turn then, it
+    /// could wait for itself.
     static IN_TURN: ();
 }
 

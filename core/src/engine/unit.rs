@@ -193,8 +193,8 @@ impl Unit {
     }
 
     fn into_commit(self) -> Commit {
-        // A write checks the revision that was read. That there was no record it would check too, yet as `AlreadyExists`:
-        // what was read and is not so any more is a `Conflict`.
+        // A write checks the revision that was read. That there was no record it would check too, yet as
+        // `AlreadyExists`: what was read and is not so any more is a `Conflict`.
         let written = &self.written;
         let checked = self.read.into_iter().filter(|(key, record)| record.is_none() || !written.contains_key(key));
         let records = checked.map(|(key, record)| Check::Record {
@@ -205,8 +205,8 @@ impl Unit {
         Commit { log: self.log, lock: self.lock, checks: records.chain(identities).collect(), changes: self.changes }
     }
 
-    /// Runs an action with its hooks. Whatever fails or is dropped on the way, the unit cannot be committed any more: a hook
-    /// that takes no notice of it does not make it good.
+    /// Runs an action with its hooks. Whatever fails or is dropped on the way, the unit cannot be committed any more: a
+    /// hook that takes no notice of it does not make it good.
     pub(super) async fn perform<A: Action>(
         &mut self,
         expected: ActionType,
