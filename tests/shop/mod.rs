@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, unused_imports, unused_macros, reason = "each test file uses some of it")]
 
+pub mod callers;
 pub mod held;
 pub mod raw;
 pub mod state;
