@@ -157,11 +157,12 @@ async fn a_replay_that_meets_a_new_acceptance_says_so(bed: Bed) {
     }
     log.replay().until_position(1).await.unwrap();
     held.loads.shut();
+    let loads = held.loads.come_so_far();
     let replaying = tokio::spawn({
         let log = log.clone();
         async move { log.replay().await }
     });
-    held.loads.come(1).await;
+    held.loads.come(loads + 1).await;
     session(&log).accept_rewound(Position::new(1)).await.unwrap();
     held.loads.open();
     let error = replaying.await.unwrap().unwrap_err();

@@ -168,7 +168,9 @@ impl Builder {
         self
     }
 
-    /// How many commits may wait for the store before callers wait for a place: 4,096 unless it is set.
+    /// How many commits may wait for the store before callers wait for a place: 4,096 unless it is set. Four batches
+    /// that are taken up already do not count. Tenants share the places: if the store keeps one waiting so long that its
+    /// callers fill them all, the others wait as well.
     pub fn queue(mut self, commits: usize) -> Self {
         self.queue = commits;
         self

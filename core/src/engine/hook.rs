@@ -76,7 +76,8 @@ pub struct Transaction {
 ///
 /// The hooks of an action run inside its unit of work: what they run on the unit becomes further events of the same
 /// commit. If the commit meets a conflict, action and hooks run again. A hook that fails or panics fails its own commit
-/// only. No lock is held while hooks run.
+/// only; so does an action that a hook runs on the unit and that fails, whatever the hook makes of it. No lock is held
+/// while hooks run.
 ///
 /// # Errors
 ///
@@ -108,12 +109,15 @@ pub trait Hook: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Once the commit is durable, or has failed. It cannot undo anything.
+    /// Once the commit is durable, or has failed: `outcome` says which. It cannot undo anything. It is not run if an
+    /// action had failed, for then there is nothing to commit; nor if the caller has gone away before.
     async fn after_transaction(&self, transaction: &Transaction, outcome: Result<&Committed, &Error>) {
         let _ = (transaction, outcome);
     }
 
-    /// Around the commit. Without [`NextTransaction::run`] nothing is committed, and an error must be returned.
+    /// Around the commit. Without [`NextTransaction::run`] nothing is committed, and an error must be returned. After it
+    /// the commit stands as it is: an error in the place of a success is logged and no more, and a success in the place of
+    /// an error changes nothing.
     async fn around_transaction(&self, transaction: &Transaction, next: NextTransaction<'_>) -> Result<Committed> {
         let _ = transaction;
         next.run().await

@@ -139,7 +139,8 @@ impl<'a> Replay<'a> {
         self
     }
 
-    /// Before the records are cleared for a replay in place, this clears what is kept of them elsewhere.
+    /// Before the records are cleared for a replay in place, this clears what is kept of them elsewhere. A replay that is
+    /// not in place is `Invalid` with it.
     pub fn clear_records(mut self, clear: impl ClearRecords) -> Self {
         self.clear = Some(Arc::new(clear));
         self

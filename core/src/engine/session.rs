@@ -16,6 +16,12 @@ use super::unit::Unit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{Actor, Json, JsonObject, Position, RecordKey, Timestamp};
 
+tokio::task_local! {
+    /// Set while a turn is held. A hook may run actions by a session of its own: waiting for another turn then, it
+    /// could wait for itself.
+    static IN_TURN: ();
+}
+
 /// Something that acts: an [`Actor`], or a type of yours that names one.
 pub trait AsActor {
     /// The actor that is recorded.
@@ -91,7 +97,7 @@ impl Session {
         let (mut attempts, mut inputs) = (self.attempts(None), Inputs::of(vec![action])?);
         loop {
             let mut unit = self.begin()?;
-            let record = unit.create::<A>(inputs.next()?).await?;
+            let record = attempts.in_turn(unit.create::<A>(inputs.next()?)).await?;
             if attempts.committed(unit).await? {
                 return Ok(record);
             }
@@ -111,7 +117,7 @@ impl Session {
         let (mut attempts, mut inputs) = (self.attempts(None), Inputs::of(vec![action])?);
         loop {
             let mut unit = self.begin()?;
-            let record = unit.upsert::<A>(inputs.next()?).await?;
+            let record = attempts.in_turn(unit.upsert::<A>(inputs.next()?)).await?;
             if attempts.committed(unit).await? {
                 return Ok(record);
             }
@@ -131,7 +137,7 @@ impl Session {
         let (mut attempts, mut inputs) = (self.attempts(Some(key_of::<A::Resource>(id)?)), Inputs::of(vec![action])?);
         loop {
             let mut unit = self.begin()?;
-            let record = unit.update::<A>(id, inputs.next()?).await?;
+            let record = attempts.in_turn(unit.update::<A>(id, inputs.next()?)).await?;
             if attempts.committed(unit).await? {
                 return Ok(record);
             }
@@ -151,7 +157,7 @@ impl Session {
         let (mut attempts, mut inputs) = (self.attempts(Some(key_of::<A::Resource>(id)?)), Inputs::of(vec![action])?);
         loop {
             let mut unit = self.begin()?;
-            unit.destroy::<A>(id, inputs.next()?).await?;
+            attempts.in_turn(unit.destroy::<A>(id, inputs.next()?)).await?;
             if attempts.committed(unit).await? {
                 return Ok(());
             }
@@ -201,7 +207,7 @@ impl Session {
 
     /// The attempts at one commit; `key` is the record that it changes, if it is one.
     pub(crate) fn attempts(&self, key: Option<RecordKey>) -> Attempts<'_> {
-        Attempts { session: self, key, left: self.log.engine.attempts.max(1), _turn: None }
+        Attempts { session: self, key, left: self.log.engine.attempts.max(1), turn: None }
     }
 
     fn turn(&self, key: &RecordKey) -> impl Future<Output = OwnedMutexGuard<()>> + use<> {
@@ -218,19 +224,26 @@ pub(crate) struct Attempts<'a> {
     session: &'a Session,
     key: Option<RecordKey>,
     left: usize,
-    _turn: Option<OwnedMutexGuard<()>>,
+    turn: Option<OwnedMutexGuard<()>>,
 }
 
 impl Attempts<'_> {
+    /// Runs an attempt, so that what it runs by sessions of its own waits for no turn while this one is held.
+    pub(crate) async fn in_turn<T>(&self, run: impl Future<Output = T>) -> T {
+        if self.turn.is_some() { IN_TURN.scope((), run).await } else { run.await }
+    }
+
     /// Commits; `false` if it has met a conflict, and is to be made again.
     pub(crate) async fn committed(&mut self, unit: Unit) -> Result<bool> {
         self.left = self.left.saturating_sub(1);
-        match unit.commit().await {
+        match self.in_turn(unit.commit()).await {
             Ok(_) => Ok(true),
             Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) && self.left > 0 => {
                 // Those that met a conflict over a record queue up for it, so that they do not trip each other again.
-                if let Some(key) = self.key.take() {
-                    self._turn = Some(self.session.turn(&key).await);
+                if IN_TURN.try_with(|()| ()).is_err()
+                    && let Some(key) = self.key.take()
+                {
+                    self.turn = Some(self.session.turn(&key).await);
                 }
                 Ok(false)
             }

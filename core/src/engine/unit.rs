@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -195,15 +195,15 @@ impl Unit {
         }
         let engine = Arc::clone(&self.engine);
         let transaction = std::mem::take(&mut self.transaction);
-        let step = Step { engine: &engine, commit: self.into_commit() };
-        let outcome = async {
+        let step = Step { engine: &engine, commit: self.into_commit(), progress: Mutex::new(Progress::Waiting) };
+        let told = async {
             for hook in &engine.hooks {
                 hook.before_transaction(&transaction).await?;
             }
             NextTransaction { hooks: &engine.hooks, transaction: &transaction, step: &step }.run().await
         };
-        let outcome =
-            AssertUnwindSafe(outcome).catch_unwind().await.unwrap_or_else(|panic| Err(panicked("a hook", &*panic)));
+        let told = AssertUnwindSafe(told).catch_unwind().await;
+        let outcome = step.settle(told.unwrap_or_else(|panic| Err(panicked("a hook", &*panic))));
         for hook in &engine.hooks {
             let told = AssertUnwindSafe(hook.after_transaction(&transaction, outcome.as_ref())).catch_unwind().await;
             if let Err(panic) = told {
@@ -214,8 +214,8 @@ impl Unit {
     }
 
     fn into_commit(self) -> Commit {
-        // A write checks the revision that was read. That there was no record it would check too, yet as `AlreadyExists`:
-        // what was read and is not so any more is a `Conflict`.
+        // A write checks the revision that was read. That there was no record it would check too, yet as
+        // `AlreadyExists`: what was read and is not so any more is a `Conflict`.
         let written = &self.written;
         let checked = self.read.into_iter().filter(|(key, record)| record.is_none() || !written.contains_key(key));
         let records = checked.map(|(key, record)| Check::Record {
@@ -531,24 +531,79 @@ fn same(a: &JsonObject, b: &JsonObject) -> bool {
 struct Step<'a> {
     engine: &'a Engine,
     commit: Commit,
+    progress: Mutex<Progress>,
+}
+
+enum Progress {
+    Waiting,
+    UnderWay,
+    Ended(Result<Committed>),
+}
+
+impl Step<'_> {
+    fn is_at(&self, progress: Progress) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    }
+
+    /// What is told of the commit: hooks around it may put an error in other words, and no more. A commit that was made
+    /// stands, one that was not made has failed, and one that may have been made is `Indeterminate`, whatever they say.
+    fn settle(self, told: Result<Committed>) -> Result<Committed> {
+        let made = match self.progress.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Progress::Waiting => {
+                let not_run = || Error::invalid("a hook around the transaction did not run it, and gave no error");
+                return Err(told.err().unwrap_or_else(not_run));
+            }
+            Progress::UnderWay => Err(dropped()),
+            Progress::Ended(made) => made,
+        };
+        match (&made, told) {
+            (Err(own), Err(told)) if *own.kind() != ErrorKind::Indeterminate => return Err(told),
+            (Ok(_), Err(error)) => {
+                tracing::error!(%error, "a hook around the transaction failed after the commit, which stands");
+            }
+            _ => {}
+        }
+        made
+    }
+
+    async fn resolve(&self) -> Result<Committed> {
+        const ATTEMPTS: usize = 3;
+        let mut lost: Option<Error> = None;
+        for _ in 0..ATTEMPTS {
+            match self.engine.committer.commit(self.commit.clone()).await {
+                Err(error) if *error.kind() == ErrorKind::Indeterminate => lost = Some(error),
+                Err(error) => {
+                    // These come before the store has looked for the event ids: they say nothing of the attempt before.
+                    let unknown =
+                        matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Corrupt | ErrorKind::Closed);
+                    return Err(match lost {
+                        Some(lost) if unknown => lost.with_source(error),
+                        _ => error,
+                    });
+                }
+                Ok(committed) => return Ok(committed),
+            }
+        }
+        Err(lost.unwrap_or_else(dropped))
+    }
 }
 
 #[async_trait]
 impl CommitStep for Step<'_> {
     async fn commit(&self) -> Result<Committed> {
-        const ATTEMPTS: usize = 3;
         if self.commit.changes.is_empty() && self.commit.checks.is_empty() {
+            self.is_at(Progress::Ended(Ok(Committed::default())));
             return Ok(Committed::default());
         }
-        let mut attempt = 1;
-        loop {
-            let result = self.engine.committer.commit(self.commit.clone()).await;
-            match &result {
-                Err(error) if *error.kind() == ErrorKind::Indeterminate && attempt < ATTEMPTS => attempt += 1,
-                _ => return result,
-            }
-        }
+        self.is_at(Progress::UnderWay);
+        let made = self.resolve().await;
+        self.is_at(Progress::Ended(made.clone()));
+        made
     }
+}
+
+fn dropped() -> Error {
+    Error::new(ErrorKind::Indeterminate, "a hook around the transaction did not wait for the commit")
 }
 
 fn broken_off(action: &str) -> Error {

@@ -23,6 +23,11 @@ const READ_AHEAD: usize = 2;
 
 pub(super) async fn run(replay: Replay<'_>) -> Result<Replayed> {
     let records = replay.log.engine.records()?.clone();
+    if replay.mode == RebuildMode::Shadow && replay.clear.is_some() {
+        return Err(Error::invalid(
+            "clear_records() is for a replay in place: beside the records in use, nothing is cleared",
+        ));
+    }
     let point = replay.point().await?;
     let head = replay.log.head().await?.position;
     if let Some(AsOf::Position(position)) = point
