@@ -18,6 +18,7 @@ use serde_json::json;
 use shop::{Bed, events, on_each_backend, session};
 
 on_each_backend![
+    p16_a_sensitive_attribute_that_takes_no_null_is_refused_when_it_is_recorded,
     p16_sensitive_inputs_are_null_unless_the_resource_asks_to_store_them,
     p16_a_replay_brings_back_what_is_stored_and_null_for_the_rest,
     p16_what_is_sensitive_is_null_in_history_and_in_public_fields,
@@ -291,4 +292,37 @@ async fn an_event_that_never_held_a_value_cannot_bring_back_one_that_must_be_the
     let error = log.replay().await.unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::Replay { position: Position::new(2) });
     assert!(error.message().contains("shop.card/1") && error.to_string().contains("null"), "{error}");
+}
+
+async fn p16_a_sensitive_attribute_that_takes_no_null_is_refused_when_it_is_recorded(bed: Bed) {
+    #[derive(Debug, serde::Serialize, serde::Deserialize, rekindle::Resource)]
+    #[resource(name = "safe", actions(Lock))]
+    struct Safe {
+        #[resource(id)]
+        id: u64,
+        #[resource(sensitive)]
+        code: String,
+    }
+    #[derive(serde::Serialize, serde::Deserialize, rekindle::Action)]
+    #[action(create, resource = Safe)]
+    struct Lock {
+        id: u64,
+        code: String,
+    }
+    impl rekindle::Create for Lock {
+        fn create(self, _: &rekindle::Context) -> Result<Safe, rekindle::Rejection> {
+            Ok(Safe { id: self.id, code: self.code })
+        }
+    }
+
+    let log = bed.bare().resource::<Safe>().start().await.unwrap();
+    let error = session(&log).create(Lock { id: 1, code: "open sesame".to_owned() }).await.unwrap_err();
+    assert_eq!(error.kind(), &rekindle::ErrorKind::Invalid);
+    let told = "no replay could read safe/1 back: what is sensitive (code) is null in events, and the type of an attribute takes \
+                no null: make it an Option, or mark it `sensitive(stored)`";
+    assert_eq!(error.message(), told);
+    assert!(!error.to_string().contains("sesame") && !format!("{error:?}").contains("sesame"));
+    assert_eq!(events(&log).await.len(), 0);
+    let log = bed.bare().resource::<Safe>().ignore_actions::<Safe>(["lock"]).start().await.unwrap();
+    session(&log).create(Lock { id: 1, code: "open sesame".to_owned() }).await.unwrap();
 }

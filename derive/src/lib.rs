@@ -60,7 +60,7 @@ mod shape;
 /// |---|---|
 /// | `id` | It is the id: exactly one field is. Its type implements `Display`, and its text is the id that is stored. |
 /// | `identity` | Its value is unique among the records of the resource, under the field's JSON name. Its type implements `Display`, or is an `Option` of such a type (spelled so): `None` owns nothing. |
-/// | `sensitive` | Events hold null in its place: its type takes null, as an `Option` does, or no replay brings the record back. Not for the id. |
+/// | `sensitive` | Events hold null in its place: its type takes null, as an `Option` does, or actions on the resource are refused. Not for the id. |
 /// | `sensitive(stored)` | It is sensitive, and events hold it all the same. |
 /// | `created_at` | It is set to the time of the event that creates the record. At most one field; a `Timestamp` or an `Option<Timestamp>`. |
 /// | `updated_at` | It is set to the time of each event that creates or changes the record. As above. |

@@ -13,7 +13,7 @@ use super::hook::{Body, Call, CommitStep, Next, NextTransaction, Transaction};
 use super::log::{Engine, Log};
 use super::past::AsOf;
 use super::policy::forbidden;
-use super::resource::{Resource, Stored, key_of, name_of, typed};
+use super::resource::{Resource, ResourceSpec, Stored, key_of, name_of, typed};
 use super::rewound::{self, Accepted, rewound_to};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::ResourceStoreExt;
@@ -490,6 +490,9 @@ fn event<A: Action>(
     if !recorded {
         return Ok(None);
     }
+    if let Some(after) = after {
+        expect_replayable::<A::Resource>(resource, key, after)?;
+    }
     let mut input = data.to_object()?;
     let known = resource.known(input.clone());
     let changes = after.map(|after| diff(before, &known, after)).unwrap_or_default();
@@ -510,6 +513,24 @@ fn event<A: Action>(
         metadata: Payload::Json(unit.metadata.clone()),
         occurred_at: unit.cx.now,
     }))
+}
+
+/// That a record can be read without what events do not hold of it: that is how a replay reads it.
+fn expect_replayable<R: Resource>(resource: &ResourceSpec, key: &RecordKey, after: &JsonObject) -> Result<()> {
+    if resource.hidden().next().is_none() {
+        return Ok(());
+    }
+    let mut replayed = after.clone();
+    resource.redact(&mut replayed, &[])?;
+    replayed.to_json()?.to_value::<R>().map(drop).map_err(|error| {
+        let names: Vec<_> = resource.hidden().collect();
+        let message = format!(
+            "no replay could read {key} back: what is sensitive ({}) is null in events, and the type of an attribute takes no \
+             null: make it an Option, or mark it `sensitive(stored)`",
+            names.join(", ")
+        );
+        Error::invalid(message).with_source(error)
+    })
 }
 
 fn expect_kind<A: Action>(expected: &[ActionKind]) -> Result<()> {
