@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
+use rekindle::types::Tenant;
 use rekindle::{
     Actor, Call, Error, ErrorKind, EventQuery, Hook, Json, Log, LogId, Policy, Position, PublicFields, Rejection, Unit,
 };
@@ -149,7 +150,7 @@ async fn p36_a_policy_knows_the_tenant_whose_log_is_read(bed: Bed) {
     struct OwnTenant;
     impl Policy for OwnTenant {
         fn may_read(&self, log: &LogId, reader: Option<&Actor>) -> Result<(), Rejection> {
-            let own = log.tenant.as_ref().map(|tenant| tenant.as_str()) == reader.map(Actor::id);
+            let own = log.tenant.as_ref().map(Tenant::as_str) == reader.map(Actor::id);
             if own { Ok(()) } else { Err(Rejection::new(format!("{log} is not yours"))) }
         }
     }

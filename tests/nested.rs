@@ -104,7 +104,7 @@ macro_rules! update {
 
 update!(Move { latitude: f64 }, |input, profile| profile.address.place.as_mut().unwrap().latitude = input.latitude);
 update!(Tag { name: String, value: Value }, |input, profile| profile.extra.insert(input.name, input.value));
-update!(Touch {}, |_input, profile| ());
+update!(Touch {}, |_input, profile| profile.phones.truncate(9));
 
 /// It counts as no edit, so that what it leaves alone is unchanged.
 #[derive(Serialize, Deserialize, Action)]

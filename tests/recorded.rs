@@ -6,6 +6,7 @@
 mod shop;
 
 use std::collections::BTreeSet;
+use std::slice;
 
 use rekindle::{
     Action, Context, Create, ErrorKind, EventQuery, Position, Rejection, Resource, Revision, Timestamp, Update,
@@ -37,9 +38,9 @@ async fn p4_an_event_is_found_by_its_position_and_by_its_uuid_of_version_7(bed: 
     for (event, position) in events.iter().zip(1..) {
         assert_eq!((event.position, event.id.as_uuid().get_version_num()), (Position::new(position), 7));
         let found = log.events(&EventQuery::new().with_id(event.id)).await.unwrap();
-        assert_eq!(found.items, [event.clone()]);
+        assert_eq!(found.items, slice::from_ref(event));
         let around = EventQuery::new().with_after(Position::new(position - 1)).with_up_to(event.position);
-        assert_eq!(log.events(&around).await.unwrap().items, [event.clone()]);
+        assert_eq!(log.events(&around).await.unwrap().items, slice::from_ref(event));
     }
 }
 

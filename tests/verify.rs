@@ -1,4 +1,4 @@
-//! Holding the live records against the log: every drift that is planted is found, with the event after which they part.
+//! Holding the live records against the log: every planted drift is found, with the event after which they part.
 
 #![cfg(all(feature = "derive", feature = "memory", feature = "sled"))]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests")]

@@ -63,8 +63,8 @@ async fn e7_verify_is_not_misled_by_a_record_that_comes_and_goes(bed: Bed) {
         async move {
             match (read.of, read.nth, read.before) {
                 // The first record whose events are read is not it, but what the log tells of itself.
-                // It is made after the log was read, so that it is looked at alone; and it is gone by then. It comes back
-                // before its events are read, and goes when they were.
+                // It is made after the log was read, so that it is looked at alone; and it is gone by then. It comes
+                // back before its events are read, and goes when they were.
                 (Of::Log, 1, false) | (Of::Record, 2, true) => drop(session(&log).create(print(5)).await.unwrap()),
                 (Of::List, 2, false) | (Of::Record, 2, false) => session(&log).destroy(&5, Peel {}).await.unwrap(),
                 _ => {}
