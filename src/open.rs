@@ -35,19 +35,23 @@ async fn backend(url: &str) -> Result<Backend> {
         #[cfg(feature = "sled")]
         "sled" if !rest.is_empty() => Ok(rekindle_sled::SledBackend::open(rest).await?.into()),
         #[cfg(not(feature = "memory"))]
-        "memory" => Err(not_compiled_in(url, "memory")),
+        "memory" => Err(not_compiled_in("memory")),
         #[cfg(not(feature = "sled"))]
-        "sled" => Err(not_compiled_in(url, "sled")),
+        "sled" => Err(not_compiled_in("sled")),
+        "postgres" | "postgresql" | "redis" | "rediss" => Err(Error::unsupported(format!(
+            "a store of the kind {scheme:?} is not among the backends of this version of rekindle"
+        ))),
+        // The rest of a URL may hold a password.
         _ => {
             let _ = rest;
-            Err(Error::invalid(format!("{url:?} names no store: known are \"memory:\" and \"sled:FOLDER\"")))
+            Err(Error::invalid(format!("{scheme:?} names no store: known are \"memory:\" and \"sled:FOLDER\"")))
         }
     }
 }
 
 #[cfg(not(all(feature = "memory", feature = "sled")))]
-fn not_compiled_in(url: &str, feature: &str) -> Error {
+fn not_compiled_in(feature: &str) -> Error {
     Error::unsupported(format!(
-        "{url:?} needs the {feature} backend: turn on the feature {feature:?} of the crate rekindle"
+        "the {feature} backend is not compiled in: turn on the feature {feature:?} of the crate rekindle"
     ))
 }

@@ -82,16 +82,17 @@ struct Note {
 
 #[test]
 fn a_resource_knows_its_attributes_by_their_json_names() {
-    let plain = |name| Attribute { name, sensitive: false };
-    let tax = Attribute { name: "TAX", sensitive: true };
+    let plain = |name| Attribute { name, id: false, sensitive: false };
+    let id = |name| Attribute { name, id: true, sensitive: false };
+    let tax = Attribute { name: "TAX", id: false, sensitive: true };
     assert_eq!(User::NAME, "accounts.user");
-    assert_eq!(User::ATTRIBUTES, [plain("userId"), plain("email"), tax, plain("insertedAt"), plain("ref")]);
+    assert_eq!(User::ATTRIBUTES, [id("userId"), plain("email"), tax, plain("insertedAt"), plain("ref")]);
     let json = serde_json::to_value(user()).unwrap();
     let members: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
     let mut attributes: Vec<&str> = User::ATTRIBUTES.iter().map(|attribute| attribute.name).collect();
     attributes.sort_unstable();
     assert_eq!(attributes, members);
-    assert_eq!(Note::ATTRIBUTES, [plain("id")]);
+    assert_eq!(Note::ATTRIBUTES, [id("id")]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub trait Fixture: Send + Sync + Sized + 'static {
     /// An empty store with these limits, isolated from every other.
     async fn create(limits: Limits) -> Self;
 
-    /// The store.
+    /// The store. A case may go on using it after the fixture was dropped.
     fn store(&self) -> Arc<dyn Store>;
 
     /// Another handle on the same data, as another process has it; `None` if the backend allows one handle only.

@@ -152,8 +152,8 @@ fn implement(
 ) -> TokenStream {
     let Paths { engine, types } = paths;
     let Attribute { ident: id, ty: id_type, .. } = id;
-    let listed = attributes.iter().map(|Attribute { name, marks: Marks { sensitive, .. }, .. }| {
-        quote!(#engine::Attribute { name: #name, sensitive: #sensitive })
+    let listed = attributes.iter().map(|Attribute { name, marks: Marks { id, sensitive, .. }, .. }| {
+        quote!(#engine::Attribute { name: #name, id: #id, sensitive: #sensitive })
     });
     let specs = actions.iter().map(|action| quote_spanned!(action.span()=> spec::<#action>()));
     let identities = attributes.iter().filter(|attribute| attribute.marks.identity).map(identity);

@@ -28,7 +28,8 @@ pub(crate) async fn one_file(log: &Log) -> Result<()> {
     let Some((id, _)) = counts.into_iter().max_by_key(|(id, count)| (*count, *id)) else { return Ok(()) };
     let id: Uuid = id.parse()?;
     let history = log.history::<File>(&id).await?;
-    println!("\nthe history of one file, {} events long; the last of them:", history.len());
+    let path = history.iter().rev().find_map(|step| step.record.as_ref()).map_or("a file", |file| &file.path);
+    println!("\nthe history of {path}, {} events long; the last of them:", history.len());
     let from = history.len().saturating_sub(6);
     for (at, step) in history.iter().enumerate().skip(from) {
         println!("  {}", line(&step.event)?);

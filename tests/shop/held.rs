@@ -35,6 +35,10 @@ impl Gate {
         self.come.subscribe().wait_for(|come| *come >= calls).await.unwrap();
     }
 
+    pub fn come_so_far(&self) -> usize {
+        *self.come.borrow()
+    }
+
     async fn pass(&self) {
         self.come.send_modify(|come| *come += 1);
         self.shut.subscribe().wait_for(|shut| !shut).await.unwrap();

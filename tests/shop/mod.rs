@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub, unused_imports, unused_macros, reason = "each test file uses some of it")]
 
 pub mod held;
+pub mod raw;
+pub mod state;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -10,8 +12,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use futures::TryStreamExt;
 use rekindle::store::Store;
 use rekindle::{
-    Action, Builder, Clock, Context, Create, Destroy, Event, EventQuery, Log, Rejection, Rekindle, Resource, Session,
-    Timestamp, Update, types::Payload,
+    Action, Builder, Clock, Context, Create, Destroy, Error, ErrorKind, Event, EventQuery, Log, Rejection, Rekindle,
+    Resource, Session, Timestamp, Update, types::Payload,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -239,6 +241,12 @@ pub async fn all<R: Resource>(log: &Log) -> Vec<R> {
 
 pub fn json(payload: &Payload) -> Value {
     payload.json().unwrap().to_value().unwrap()
+}
+
+/// What a user reads of an error: its kind, and all of its message.
+#[track_caller]
+pub fn is(error: &Error, kind: &ErrorKind, message: &str) {
+    assert_eq!((error.kind(), error.to_string().as_str()), (kind, message));
 }
 
 pub fn seconds(seconds: i64) -> Timestamp {

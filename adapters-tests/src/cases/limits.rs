@@ -3,12 +3,12 @@
 use rekindle_core::ErrorKind;
 use rekindle_core::store::{EventStoreExt, Store};
 use rekindle_core::types::{
-    Change, Expected, Identity, IdentityValue, Json, Limits, Payload, RecordId, RecordKey, Tenant, WriteState,
+    Actor, Change, Expected, Identity, IdentityValue, Json, Limits, Payload, RecordId, RecordKey, Tenant, WriteState,
 };
 
 use crate::fixture::Backend;
 use crate::look::{Everything, assert_error, events, positions, put, record, records, refused};
-use crate::sample::{check, checked, commit, event, json, log, note, number, only, set, state, tenant};
+use crate::sample::{check, checked, commit, event, json, log, note, number, only, owning, set, state, tenant};
 
 /// A JSON object of so many bytes.
 fn sized(bytes: usize) -> Json {
@@ -62,6 +62,42 @@ pub(crate) async fn a_record_of_one_byte_more_is_too_large(backend: Backend) {
     };
     assert_limit(&*store, 100, with(100), with(101)).await;
     assert_eq!(record(&*store, &log(), "a").await.unwrap().attributes, sized(100));
+}
+
+pub(crate) async fn a_name_of_one_byte_more_is_too_large(backend: Backend) {
+    let store = backend.open_with(Limits::default().with_name_bytes(12)).await.store;
+    let named = |which: &str, bytes: usize| {
+        let text = "x".repeat(bytes);
+        let mut change = set("a", owning(1, &["a@b.c"]));
+        let (event, write) = (change.event.as_mut().unwrap(), change.write.as_mut().unwrap());
+        match which {
+            "resource" => {
+                event.resource = text.parse().unwrap();
+                write.key.resource = text.parse().unwrap();
+            }
+            "record" => {
+                event.record_id = text.parse().unwrap();
+                write.key.id = text.parse().unwrap();
+            }
+            "action" => event.action = text.parse().unwrap(),
+            "kind" => event.actor = Some(Actor::new(text, 1).unwrap()),
+            "actor" => event.actor = Some(Actor::new("user", text).unwrap()),
+            "identity" => write.state.as_mut().unwrap().identities[0].name = text,
+            "value" => write.state.as_mut().unwrap().identities[0].value = text,
+            other => panic!("{other}"),
+        }
+        vec![change]
+    };
+    for which in ["resource", "record", "action", "kind", "actor", "identity", "value"] {
+        let error = refused(&*store, commit(&log(), named(which, 13))).await;
+        assert_error(&error, &ErrorKind::TooLarge, "12");
+        put(&*store, commit(&log(), named(which, 12))).await;
+        put(&*store, commit(&log(), vec![set("a", state(1))])).await;
+        let over = set(&"x".repeat(12), state(1));
+        put(&*store, commit(&log(), vec![over])).await;
+    }
+    let error = refused(&*store, commit(&tenant(&"t".repeat(13)), vec![note("a", 1)])).await;
+    assert_error(&error, &ErrorKind::TooLarge, "12");
 }
 
 pub(crate) async fn a_commit_of_one_change_more_is_too_large(backend: Backend) {

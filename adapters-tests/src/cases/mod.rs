@@ -169,6 +169,7 @@ macro_rules! __cases {
                 a_record_of_one_byte_more_is_too_large: records ["97"];
                 a_commit_of_one_change_more_is_too_large: events ["97"];
                 checks_count_as_changes: records ["97"];
+                a_name_of_one_byte_more_is_too_large: records ["97"];
                 the_largest_event_passes: events ["97"];
                 the_largest_record_passes: records ["97"];
                 a_commit_of_many_changes_passes: events ["4", "97"];

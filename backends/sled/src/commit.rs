@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use rekindle_core::store::decide::{Decided, LogChanges, View, decide};
 use rekindle_core::store::{Head, LoadedRecord};
@@ -12,7 +13,7 @@ use sled::Batch;
 use crate::error::indeterminate;
 use crate::keys::{self, LogNumber};
 use crate::rows;
-use crate::store::Store;
+use crate::store::{NewestIds, Store};
 
 /// What is stored, with the logs of the batch looked up once.
 struct Rows<'a> {
@@ -20,6 +21,7 @@ struct Rows<'a> {
     logs: RefCell<HashMap<LogId, Option<(LogNumber, Head)>>>,
     /// The record that was asked for last: deciding on a write asks for the same one again, for its identities.
     last: RefCell<Option<(LogId, RecordKey, Option<LoadedRecord>)>>,
+    newest: RefCell<&'a mut NewestIds>,
 }
 
 impl Rows<'_> {
@@ -31,6 +33,16 @@ impl Rows<'_> {
         self.logs.borrow_mut().insert(log.clone(), found);
         Ok(found)
     }
+
+    /// Whether an event id is above all that the log has.
+    fn is_new(&self, log: LogNumber, id: EventId) -> Result<bool> {
+        let mut newest = self.newest.borrow_mut();
+        let newest = match newest.entry(log) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => *unknown.insert(self.store.newest_id(log)?),
+        };
+        Ok(id > newest)
+    }
 }
 
 impl View for Rows<'_> {
@@ -40,6 +52,9 @@ impl View for Rows<'_> {
 
     fn event(&self, log: &LogId, id: EventId) -> Result<Option<Event>> {
         let Some((number, _)) = self.log(log)? else { return Ok(None) };
+        if self.is_new(number, id)? {
+            return Ok(None);
+        }
         self.store.position(number, id)?.map(|position| self.store.event(number, position)).transpose()
     }
 
@@ -65,20 +80,28 @@ impl Store {
     pub(crate) fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {
         let commits = batch.len();
         let decided = {
-            let _writer = match self.write() {
-                Ok(writer) => writer,
+            let mut newest = match self.write() {
+                Ok(newest) => newest,
                 // What an earlier batch wrote may be durable or not, and this may be its retry.
                 Err(error) => return vec![Err(indeterminate(&error)); commits],
             };
-            let view = Rows { store: self, logs: RefCell::default(), last: RefCell::default() };
+            let view = Rows {
+                store: self,
+                logs: RefCell::default(),
+                last: RefCell::default(),
+                newest: RefCell::new(&mut newest),
+            };
             let mut decided = decide(&view, &self.config.limits, batch);
             if !decided.logs.is_empty() {
-                let rows = match self.encode(&view, &mut decided) {
-                    Ok(rows) => rows,
+                let (rows, ids) = match self.encode(&view, &mut decided) {
+                    Ok(encoded) => encoded,
                     Err(error) => return decided.failed(&error),
                 };
                 if let Err(error) = self.apply(rows) {
                     return decided.failed(&indeterminate(&error));
+                }
+                for (log, id) in ids {
+                    newest.entry(log).and_modify(|newest| *newest = id.max(*newest));
                 }
             }
             decided
@@ -96,17 +119,18 @@ impl Store {
         decided.answers
     }
 
-    /// All rows of a batch.
-    fn encode(&self, view: &Rows<'_>, decided: &mut Decided) -> Result<Batch> {
-        let mut batch = Batch::default();
+    /// All rows of a batch, and the greatest event id in it of each log.
+    fn encode(&self, view: &Rows<'_>, decided: &mut Decided) -> Result<(Batch, Vec<(LogNumber, EventId)>)> {
+        let (mut batch, mut newest) = (Batch::default(), Vec::new());
         for (log, changes) in &mut decided.logs {
             let number = match view.log(log)? {
                 Some((number, _)) => number,
                 None => self.add_log(&mut batch, log)?,
             };
+            newest.extend(changes.events.iter().map(|event| event.id).max().map(|id| (number, id)));
             encode_log(&mut batch, number, changes)?;
         }
-        Ok(batch)
+        Ok((batch, newest))
     }
 
     /// Adds the number of a log that is new. Its head must follow in the same batch.

@@ -74,6 +74,24 @@ pub(crate) fn event_id(log: LogNumber, id: EventId) -> Vec<u8> {
     join(EVENT_ID, log, &[id.as_uuid().as_bytes()])
 }
 
+/// The keys of the ids of a log's events.
+pub(crate) fn event_ids(log: LogNumber) -> Range<Vec<u8>> {
+    of_log(EVENT_ID, log)
+}
+
+/// The id in a key of the index of event ids.
+pub(crate) fn event_id_of(key: &[u8]) -> Option<EventId> {
+    key.last_chunk().map(|bytes| EventId::from_uuid(uuid::Uuid::from_bytes(*bytes)))
+}
+
+/// All keys of a log with this tag.
+fn of_log(tag: u8, log: LogNumber) -> Range<Vec<u8>> {
+    join(tag, log, &[])..match log.checked_add(1) {
+        Some(next) => join(tag, next, &[]),
+        None => vec![tag + 1],
+    }
+}
+
 /// A row of the index of one record's events.
 pub(crate) fn history(log: LogNumber, resource: &ResourceName, id: &RecordId, position: Position) -> Vec<u8> {
     join(
@@ -124,10 +142,7 @@ pub(crate) fn mark(log: LogNumber, generation: Generation) -> Vec<u8> {
 
 /// The keys of the marks of a log.
 pub(crate) fn marks(log: LogNumber) -> Range<Vec<u8>> {
-    join(MARK, log, &[])..match log.checked_add(1) {
-        Some(next) => join(MARK, next, &[]),
-        None => vec![MARK + 1],
-    }
+    of_log(MARK, log)
 }
 
 /// The keys of all marks.
@@ -169,6 +184,8 @@ mod tests {
         let (resource, id) = (ResourceName::new("a").unwrap(), RecordId::new("b").unwrap());
         assert_eq!(position(&event(7, Position::new(9))), Some(Position::new(9)));
         assert_eq!(position(&history(7, &resource, &id, Position::new(9))), Some(Position::new(9)));
+        let id = EventId::generate();
+        assert_eq!(event_id_of(&event_id(7, id)), Some(id));
         assert_eq!(marked(&mark(7, Generation::new(9))), Some((7, Generation::new(9))));
         assert_eq!(log_of_head(&head(7)), Some(7));
         assert!(

@@ -15,8 +15,8 @@
 //! **Invariant**: all that blocks runs on tokio's blocking threads; so the store needs a tokio runtime. What a call has
 //! begun there runs to its end, with its locks, even if the future is dropped.
 //!
-//! A commit can be read a moment before it is durable; it is answered, and `changed` wakes for it, after. If a write or a sync fails, the store refuses everything from then on, until it is opened again: what the kernel
-//! kept is not known then.
+//! A commit can be read a moment before it is durable; it is answered, and `changed` wakes for it, after. If a write or a
+//! sync fails, the store refuses everything from then on, until it is opened again: what the kernel kept is not known then.
 
 mod commit;
 mod config;

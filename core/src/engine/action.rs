@@ -112,7 +112,11 @@ impl ActionSpec {
                 Error::invalid(format!("the input does not fit the action {:?}", A::NAME)).with_source(error)
             })?;
             let before = before.map(Json::to_value).transpose()?;
-            action.apply(before, cx)?.as_ref().map(Json::from_value).transpose()
+            let mut after = action.apply(before, cx)?;
+            if let Some(record) = &mut after {
+                record.stamp(A::TYPE == ActionType::Create, cx.now);
+            }
+            after.as_ref().map(Json::from_value).transpose()
         }
         Self { name: A::NAME, resource: A::Resource::NAME, action_type: A::TYPE, version: A::VERSION, run: run::<A> }
     }

@@ -9,6 +9,7 @@ use super::action::ActionSpec;
 use super::context::{Context, RandomIds};
 use super::registry::{Registry, Rule};
 use super::resource::ResourceSpec;
+use super::unit::panicked;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::LoadedRecord;
 use crate::types::{ActionType, Event, JsonObject, Position, RecordKey, ResourceName, Revision, WriteState};
@@ -50,13 +51,33 @@ impl Fold {
 
     /// Applies one event. An event that came without a record write changes nothing.
     pub(crate) fn apply(&mut self, registry: &Registry, event: &Event) -> Result<()> {
+        self.apply_where(registry, event, |_| true)
+    }
+
+    /// Applies what one event does to one record: the others that routes lead to are not known here.
+    pub(crate) fn apply_to(&mut self, key: &RecordKey, registry: &Registry, event: &Event) -> Result<()> {
+        if !registry.concerns(event, key) {
+            return Ok(());
+        }
+        self.apply_where(registry, event, |target| target.resource == key.resource.as_str())
+    }
+
+    fn apply_where(
+        &mut self,
+        registry: &Registry,
+        event: &Event,
+        concerned: impl Fn(&ActionSpec) -> bool,
+    ) -> Result<()> {
         if event.revision.is_none() {
             return Ok(());
         }
         match registry.rule(event)? {
             Rule::Force(resource) => self.force(resource, event),
             Rule::Arguments(action) => self.run(registry, action, event, true),
-            Rule::Route(targets) => targets.iter().try_for_each(|action| self.run(registry, action, event, false)),
+            Rule::Route(targets) => targets
+                .iter()
+                .filter(|target| concerned(target))
+                .try_for_each(|action| self.run(registry, action, event, false)),
         }
         .map_err(|error| at(event, &error))
     }
@@ -114,13 +135,17 @@ impl Fold {
         };
         let cx = Context { actor: event.actor.clone(), now: event.occurred_at, ids: Arc::new(RandomIds) };
         let after = catch_unwind(AssertUnwindSafe(|| (action.run)(&input, before.as_ref(), &cx)))
-            .map_err(|_| Error::new(ErrorKind::Panicked, format!("the action {:?} panicked", action.name)))??;
+            .map_err(|panic| panicked(&format!("the action {:?}", action.name), &*panic))??;
         let attributes = match after {
             None => None,
             Some(after) => {
                 let mut attributes = after.to_object()?;
+                let resource = registry.resource(action.resource)?;
+                if action.action_type == ActionType::Create {
+                    give_id(&mut attributes, resource, registry.resource(event.resource.as_str())?, event, &changed)?;
+                }
                 if !as_arguments {
-                    attributes.merge(registry.resource(action.resource)?.known(changed));
+                    attributes.merge(resource.known(changed));
                 }
                 Some(attributes)
             }
@@ -169,12 +194,28 @@ fn finish(registry: &Registry, key: RecordKey, state: FoldState) -> Result<Loade
         None => None,
         Some(attributes) => {
             let attributes = attributes.to_json()?;
-            let identities =
-                (registry.resource(key.resource.as_str())?.identities)(&attributes).map_err(|error| error.at(&key))?;
+            let identities = (registry.resource(key.resource.as_str())?.identities)(&key.id, &attributes)
+                .map_err(|error| error.at(&key))?;
             Some(WriteState { attributes, identities })
         }
     };
     Ok(LoadedRecord { key, revision: state.revision, state: written })
+}
+
+/// A body may have made another id than it made when it was first run.
+fn give_id(
+    attributes: &mut JsonObject,
+    resource: &ResourceSpec,
+    source: &ResourceSpec,
+    event: &Event,
+    changed: &JsonObject,
+) -> Result<()> {
+    if let (Some(id), Some(member)) = (resource.id_attribute(), source.id_attribute())
+        && !attributes.take_over(id, changed, member)
+    {
+        attributes.take_over(id, &event.data.json()?.to_object()?, member);
+    }
+    Ok(())
 }
 
 fn weight_of(state: &FoldState) -> usize {

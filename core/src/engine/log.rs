@@ -1,5 +1,6 @@
 //! The handle of a log: the door to sessions, reads and replays.
 
+use std::fmt;
 use std::sync::Arc;
 
 use futures::stream::{BoxStream, StreamExt};
@@ -23,6 +24,12 @@ pub struct Log {
     pub(crate) engine: Arc<Engine>,
     pub(crate) id: LogId,
     pub(crate) lock: LockKey,
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Log({})", self.id)
+    }
 }
 
 /// What all handles share.

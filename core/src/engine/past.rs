@@ -67,7 +67,7 @@ impl<'a> Past<'a> {
         let registry = &self.log.engine.registry;
         let mut events = self.log.stream(self.point.bound(of_record(registry, &key)));
         while let Some(event) = events.try_next().await? {
-            fold.apply(registry, &event)?;
+            fold.apply_to(&key, registry, &event)?;
         }
         attributes(&fold, &key)?.map(|attributes| typed(&key, &attributes)).transpose()
     }
@@ -93,7 +93,10 @@ pub(crate) async fn history<R: Resource>(log: &Log, id: &R::Id) -> Result<Vec<Re
     let mut history = Vec::new();
     let mut events = log.stream(of_record(registry, &key));
     while let Some(event) = events.try_next().await? {
-        fold.apply(registry, &event)?;
+        if !registry.concerns(&event, &key) {
+            continue;
+        }
+        fold.apply_to(&key, registry, &event)?;
         let attributes = attributes(&fold, &key)?;
         let record =
             attributes.as_ref().map(|attributes| typed(&key, attributes)).transpose().map_err(|error: Error| {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::action::{Action, ActionSpec};
 use super::resource::{Resource, ResourceSpec};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::{ActionName, Event, ResourceName};
+use crate::types::{ActionName, Event, RecordKey, ResourceName};
 
 /// What replay does with an event.
 pub(crate) enum Rule<'a> {
@@ -22,6 +22,8 @@ pub(crate) struct Registry {
     resources: HashMap<String, ResourceSpec>,
     actions: HashMap<String, HashMap<String, Registered>>,
     routes: BTreeMap<(String, String, u32), Vec<ActionSpec>>,
+    /// The resources and actions that are replayed as arguments: they may be registered after it was said.
+    as_arguments: Vec<(&'static str, &'static str)>,
     mistakes: Vec<String>,
 }
 
@@ -67,6 +69,12 @@ impl Registry {
     }
 
     pub(crate) fn route(&mut self, resource: &str, action: &str, versions: &[u32], targets: &[ActionSpec]) {
+        if let Err(error) = ActionName::new(action) {
+            self.mistakes.push(format!("{resource}.{action} is routed: {error}"));
+        }
+        if versions.is_empty() {
+            self.mistakes.push(format!("{resource}.{action} is routed, and no version of it is named"));
+        }
         for version in versions {
             let key = (resource.to_owned(), action.to_owned(), *version);
             self.routes.entry(key).or_default().extend_from_slice(targets);
@@ -74,27 +82,37 @@ impl Registry {
     }
 
     pub(crate) fn as_arguments<A: Action>(&mut self) {
-        match self.actions.get_mut(A::Resource::NAME).and_then(|actions| actions.get_mut(A::NAME)) {
-            Some(registered) => registered.as_arguments = true,
-            None => self.mistakes.push(format!(
-                "the action {:?} is to be replayed as arguments, and {:?} does not list it",
-                A::NAME,
-                A::Resource::NAME
-            )),
-        }
+        self.as_arguments.push((A::Resource::NAME, A::NAME));
     }
 
     /// Every mistake of the set-up, in one error.
     pub(crate) fn check(&mut self) -> Result<()> {
         let mut mistakes = std::mem::take(&mut self.mistakes);
+        for (resource, action) in &self.as_arguments {
+            match self.actions.get_mut(*resource).and_then(|actions| actions.get_mut(*action)) {
+                Some(registered) => registered.as_arguments = true,
+                None => mistakes.push(format!(
+                    "the action {action:?} is to be replayed as arguments, and {resource:?} does not list it"
+                )),
+            }
+        }
         for ((resource, action, version), targets) in &self.routes {
             let name = format!("version {version} of {resource}.{action}");
+            if *version == 0 {
+                mistakes.push(format!("{name} is routed; versions count from 1"));
+            }
             if !self.resources.contains_key(resource) {
                 mistakes.push(format!("{name} is routed, and no resource {resource:?} is registered"));
             }
             let current = self.actions.get(resource).and_then(|actions| actions.get(action));
             if current.is_some_and(|current| current.spec.version == *version) {
                 mistakes.push(format!("{name} is routed, and it is the current version"));
+            }
+            for (index, target) in targets.iter().enumerate() {
+                let same = |other: &ActionSpec| (other.resource, other.name) == (target.resource, target.name);
+                if targets[..index].iter().any(same) {
+                    mistakes.push(format!("{name} is routed to {:?} of {:?} twice", target.name, target.resource));
+                }
             }
             for target in targets.iter().filter(|target| !self.resources.contains_key(target.resource)) {
                 mistakes.push(format!(
@@ -132,6 +150,15 @@ impl Registry {
         self.routes
             .iter()
             .any(|((from, ..), targets)| from != resource && targets.iter().any(|target| target.resource == resource))
+    }
+
+    /// Whether an event is of this record, or a route leads from it to this record.
+    pub(crate) fn concerns(&self, event: &Event, key: &RecordKey) -> bool {
+        let routed = || {
+            let route = (event.resource.as_str().to_owned(), event.action.as_str().to_owned(), event.version);
+            self.routes.get(&route).is_some_and(|targets| targets.iter().any(|to| to.resource == key.resource.as_str()))
+        };
+        event.record_id == key.id && (event.resource == key.resource || routed())
     }
 
     /// What replay does with an event.

@@ -40,6 +40,8 @@ pub trait Resource: Serialize + DeserializeOwned + Send + Sync + 'static {
 pub struct Attribute {
     /// Its name in the JSON.
     pub name: &'static str,
+    /// Whether it is the id. A replay gives a created record the id of its event, whatever the action's body has made.
+    pub id: bool,
     /// Whether events hold null in its place.
     pub sensitive: bool,
 }
@@ -74,13 +76,18 @@ impl Stored {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ResourceSpec {
     pub(crate) attributes: &'static [Attribute],
-    pub(crate) identities: fn(&Json) -> Result<Vec<IdentityValue>>,
+    /// What the store keeps beside the attributes. They must be those of the record with this id.
+    pub(crate) identities: fn(&RecordId, &Json) -> Result<Vec<IdentityValue>>,
 }
 
 impl ResourceSpec {
     pub(crate) fn of<R: Resource>() -> Self {
-        fn identities<R: Resource>(attributes: &Json) -> Result<Vec<IdentityValue>> {
+        fn identities<R: Resource>(id: &RecordId, attributes: &Json) -> Result<Vec<IdentityValue>> {
             let record: R = attributes.to_value()?;
+            let own = record.id();
+            if own != id.as_str() {
+                return Err(Error::invalid(format!("its attributes are those of a record with the id {own:?}")));
+            }
             record.identities().into_iter().map(|(name, value)| IdentityValue::new(name, value)).collect()
         }
         Self { attributes: R::ATTRIBUTES, identities: identities::<R> }
@@ -88,6 +95,11 @@ impl ResourceSpec {
 
     pub(crate) fn has_attribute(&self, name: &str) -> bool {
         self.attributes.iter().any(|attribute| attribute.name == name)
+    }
+
+    /// The attribute that is the id; `None` if the id is made of something else.
+    pub(crate) fn id_attribute(&self) -> Option<&'static str> {
+        self.attributes.iter().find(|attribute| attribute.id).map(|attribute| attribute.name)
     }
 
     /// The input's members that are attributes.

@@ -10,9 +10,9 @@ use super::action::Action;
 use super::context::Context;
 use super::log::Log;
 use super::resource::{Resource, key_of};
-use super::unit::Unit;
+use super::unit::{Unit, no_record};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::{Actor, Json, JsonObject, RecordKey, Timestamp};
+use crate::types::{ActionType, Actor, Json, JsonObject, RecordKey, Timestamp};
 
 /// Something that acts: an [`Actor`], or a type of yours that names one.
 pub trait AsActor {
@@ -86,7 +86,7 @@ impl Session {
     ///
     /// Dropped, the action is committed as a whole or not at all.
     pub async fn create<A: Action>(&self, action: A) -> Result<A::Resource> {
-        self.run(None, action, async |unit: &mut Unit, action| unit.create::<A>(action).await).await
+        self.run(ActionType::Create, None, action).await?.ok_or_else(no_record::<A>)
     }
 
     /// Runs an action that changes a record, and commits it.
@@ -99,8 +99,7 @@ impl Session {
     ///
     /// Dropped, the action is committed as a whole or not at all.
     pub async fn update<A: Action>(&self, id: &<A::Resource as Resource>::Id, action: A) -> Result<A::Resource> {
-        let key = key_of::<A::Resource>(id)?;
-        self.run(Some(key), action, async |unit: &mut Unit, action| unit.update::<A>(id, action).await).await
+        self.run(ActionType::Update, Some(id), action).await?.ok_or_else(no_record::<A>)
     }
 
     /// Runs an action that destroys a record, and commits it.
@@ -113,8 +112,7 @@ impl Session {
     ///
     /// Dropped, the action is committed as a whole or not at all.
     pub async fn destroy<A: Action>(&self, id: &<A::Resource as Resource>::Id, action: A) -> Result<()> {
-        let key = key_of::<A::Resource>(id)?;
-        self.run(Some(key), action, async |unit: &mut Unit, action| unit.destroy::<A>(id, action).await).await
+        self.run(ActionType::Destroy, Some(id), action).await.map(drop)
     }
 
     /// Begins a unit of work: several actions, committed as one. A `Conflict` at its commit is the caller's to meet.
@@ -131,11 +129,12 @@ impl Session {
         Ok(Unit::new(Arc::clone(engine), self.log.id.clone(), self.log.lock, cx, metadata))
     }
 
-    async fn run<A, T, F>(&self, key: Option<RecordKey>, action: A, perform: F) -> Result<T>
-    where
-        A: Action,
-        F: AsyncFn(&mut Unit, A) -> Result<T>,
-    {
+    async fn run<A: Action>(
+        &self,
+        expected: ActionType,
+        id: Option<&<A::Resource as Resource>::Id>,
+        action: A,
+    ) -> Result<Option<A::Resource>> {
         let attempts = self.log.engine.attempts.max(1);
         // A retry reads the action back from its input, as a replay does.
         let data = Json::from_value(&action).map_err(|error| error.at(format!("the input of {:?}", A::NAME)))?;
@@ -149,15 +148,15 @@ impl Session {
                 Some(action) => action,
                 None => data.to_value()?,
             };
-            let result = perform(&mut unit, current).await?;
+            let result = unit.perform(expected, id, current).await?;
             match unit.commit().await {
                 Ok(_) => return Ok(result),
                 Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) && attempt < attempts => {
                     // Those that met a conflict over a record queue up for it, so that they do not trip each other again.
                     if turn.is_none()
-                        && let Some(key) = &key
+                        && let Some(id) = id
                     {
-                        turn = Some(self.turn(key).await);
+                        turn = Some(self.turn(&key_of::<A::Resource>(id)?).await);
                     }
                 }
                 Err(error) => return Err(error),

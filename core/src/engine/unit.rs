@@ -34,6 +34,8 @@ pub struct Unit {
     written: HashMap<RecordKey, Option<WriteState>>,
     changes: Vec<Change>,
     transaction: Transaction,
+    /// The actions that have begun and not ended, the outermost first.
+    running: Vec<&'static str>,
     failed: Option<Error>,
 }
 
@@ -50,6 +52,7 @@ impl Unit {
             written: HashMap::new(),
             changes: Vec::new(),
             transaction: Transaction::default(),
+            running: Vec::new(),
             failed: None,
         }
     }
@@ -72,8 +75,7 @@ impl Unit {
     ///
     /// Dropped, the unit cannot be committed.
     pub async fn create<A: Action>(&mut self, action: A) -> Result<A::Resource> {
-        self.expect_type::<A>(ActionType::Create)?;
-        self.perform(None, action).await?.ok_or_else(|| no_record::<A>())
+        self.perform(ActionType::Create, None, action).await?.ok_or_else(no_record::<A>)
     }
 
     /// Runs an action that changes a record. If the record is the same after it, nothing is recorded.
@@ -86,8 +88,7 @@ impl Unit {
     ///
     /// Dropped, the unit cannot be committed.
     pub async fn update<A: Action>(&mut self, id: &<A::Resource as Resource>::Id, action: A) -> Result<A::Resource> {
-        self.expect_type::<A>(ActionType::Update)?;
-        self.perform(Some(key_of::<A::Resource>(id)?), action).await?.ok_or_else(|| no_record::<A>())
+        self.perform(ActionType::Update, Some(id), action).await?.ok_or_else(no_record::<A>)
     }
 
     /// Runs an action that destroys a record.
@@ -100,9 +101,7 @@ impl Unit {
     ///
     /// Dropped, the unit cannot be committed.
     pub async fn destroy<A: Action>(&mut self, id: &<A::Resource as Resource>::Id, action: A) -> Result<()> {
-        self.expect_type::<A>(ActionType::Destroy)?;
-        self.perform(Some(key_of::<A::Resource>(id)?), action).await?;
-        Ok(())
+        self.perform(ActionType::Destroy, Some(id), action).await.map(drop)
     }
 
     /// Reads a record, with this unit's changes. The commit checks that it is still the same.
@@ -170,7 +169,7 @@ impl Unit {
     ///
     /// Dropped, the commit is made or it is not, as a whole.
     pub async fn commit(mut self) -> Result<Committed> {
-        if let Some(error) = self.failed.take() {
+        if let Some(error) = self.failed.take().or_else(|| self.running.first().map(|dropped| broken_off(dropped))) {
             return Err(error.at("an action of this unit of work had failed"));
         }
         let engine = Arc::clone(&self.engine);
@@ -194,8 +193,10 @@ impl Unit {
     }
 
     fn into_commit(self) -> Commit {
+        // A write checks the revision that was read. That there was no record it would check too, yet as `AlreadyExists`:
+        // what was read and is not so any more is a `Conflict`.
         let written = &self.written;
-        let checked = self.read.into_iter().filter(|(key, _)| !written.contains_key(key));
+        let checked = self.read.into_iter().filter(|(key, record)| record.is_none() || !written.contains_key(key));
         let records = checked.map(|(key, record)| Check::Record {
             key,
             expected: record.map_or(Expected::Absent, |record| Expected::Revision(record.revision)),
@@ -204,15 +205,39 @@ impl Unit {
         Commit { log: self.log, lock: self.lock, checks: records.chain(identities).collect(), changes: self.changes }
     }
 
-    fn expect_type<A: Action>(&self, expected: ActionType) -> Result<()> {
-        if A::TYPE == expected {
-            return Ok(());
+    /// Runs an action with its hooks. Whatever fails or is dropped on the way, the unit cannot be committed any more: a hook
+    /// that takes no notice of it does not make it good.
+    pub(super) async fn perform<A: Action>(
+        &mut self,
+        expected: ActionType,
+        id: Option<&<A::Resource as Resource>::Id>,
+        action: A,
+    ) -> Result<Option<A::Resource>> {
+        let depth = self.running.len();
+        self.running.push(A::NAME);
+        let result = self.run_with_hooks(expected, id, action).await;
+        if let Some(dropped) = self.running.get(depth + 1) {
+            self.failed.get_or_insert(broken_off(dropped));
         }
-        Err(Error::invalid(format!("the action {:?} is of type {}, and was run as {expected}", A::NAME, A::TYPE)))
+        self.running.truncate(depth);
+        if let Err(error) = &result {
+            self.failed.get_or_insert_with(|| error.clone());
+        }
+        result
     }
 
-    async fn perform<A: Action>(&mut self, key: Option<RecordKey>, action: A) -> Result<Option<A::Resource>> {
+    async fn run_with_hooks<A: Action>(
+        &mut self,
+        expected: ActionType,
+        id: Option<&<A::Resource as Resource>::Id>,
+        action: A,
+    ) -> Result<Option<A::Resource>> {
+        if A::TYPE != expected {
+            let message = format!("the action {:?} is of type {}, and was run as {expected}", A::NAME, A::TYPE);
+            return Err(Error::invalid(message));
+        }
         self.engine.registry.expect_action::<A>()?;
+        let key = id.map(key_of::<A::Resource>).transpose()?;
         let data = Json::from_value(&action).map_err(|error| error.at(format!("the input of {:?}", A::NAME)))?;
         let call = Call {
             resource: A::Resource::NAME,
@@ -223,28 +248,16 @@ impl Unit {
             data: data.clone(),
             occurred_at: self.cx.now,
         };
-        // Until it has ended well, the unit counts as failed: so a dropped future leaves it unusable.
-        let before = self.failed.take();
-        self.failed = Some(Error::invalid(format!("the action {:?} was broken off", A::NAME)));
         let engine = Arc::clone(&self.engine);
         let mut body = Typed { action: Some(action), key, data, outcome: None };
         let next = Next { hooks: &engine.hooks, all: &engine.hooks, call: &call, body: &mut body };
         let result = AssertUnwindSafe(next.run(self)).catch_unwind().await;
-        let result =
-            result.unwrap_or_else(|panic| Err(panicked(&format!("the action {:?} or a hook of it", A::NAME), &*panic)));
-        let result = result.and_then(|()| {
-            body.outcome.ok_or_else(|| {
-                Error::invalid(format!("a hook around the action {:?} did not run it, and gave no error", A::NAME))
-            })
-        });
-        match &result {
-            Ok(_) => {
-                self.failed = before;
-                self.transaction.calls.push(call);
-            }
-            Err(error) => self.failed = Some(before.unwrap_or_else(|| error.clone())),
-        }
-        result
+        result.unwrap_or_else(|panic| Err(panicked(&format!("the action {:?} or a hook of it", A::NAME), &*panic)))?;
+        let outcome = body.outcome.ok_or_else(|| {
+            Error::invalid(format!("a hook around the action {:?} did not run it, and gave no error", A::NAME))
+        })?;
+        self.transaction.calls.push(call);
+        Ok(outcome)
     }
 
     /// What a record is for this unit.
@@ -259,6 +272,18 @@ impl Unit {
         let record = self.read.get(key).and_then(Option::as_ref);
         Ok(record
             .map(|record| WriteState { attributes: record.attributes.clone(), identities: record.identities.clone() }))
+    }
+
+    /// That this unit knows of no such record. Whether the store has one is seen at the commit.
+    fn expect_absent(&self, key: &RecordKey) -> Result<()> {
+        match (self.written.get(key), self.read.get(key)) {
+            (Some(Some(_)), _) => {
+                let kind = ErrorKind::AlreadyExists { actual: Revision::ZERO };
+                Err(Error::new(kind, format!("{key} was created before in this unit of work")))
+            }
+            (None, Some(Some(record))) => Expected::Absent.verify_write(key, Some(record.revision)),
+            _ => Ok(()),
+        }
     }
 
     fn expected(&self, key: &RecordKey, action_type: ActionType) -> Expected {
@@ -300,6 +325,9 @@ impl<A: Action> Body for Typed<A> {
             _ => (None, JsonObject::default()),
         };
         let mut after = action.apply(before, &unit.cx)?;
+        if after.is_none() && A::TYPE != ActionType::Destroy {
+            return Err(no_record::<A>());
+        }
         let mut written = None;
         let mut after_attributes = JsonObject::default();
         if let Some(record) = &mut after {
@@ -315,9 +343,8 @@ impl<A: Action> Body for Typed<A> {
                     format!("the action {:?} changed the id of a record to {:?}", A::NAME, stored.key.id.as_str());
                 return Err(Error::invalid(message));
             }
-            if A::TYPE == ActionType::Create && matches!(unit.written.get(&stored.key), Some(Some(_))) {
-                let kind = ErrorKind::AlreadyExists { actual: Revision::ZERO };
-                return Err(Error::new(kind, format!("{} was created before in this unit of work", stored.key)));
+            if A::TYPE == ActionType::Create {
+                unit.expect_absent(&stored.key)?;
             }
             key = Some(stored.key);
             written = Some(WriteState { attributes: stored.attributes.to_json()?, identities: stored.identities });
@@ -395,11 +422,15 @@ impl CommitStep for Step<'_> {
     }
 }
 
-fn no_record<A: Action>() -> Error {
+fn broken_off(action: &str) -> Error {
+    Error::invalid(format!("the action {action:?} was broken off"))
+}
+
+pub(super) fn no_record<A: Action>() -> Error {
     Error::invalid(format!("the action {:?} of type {} left no record", A::NAME, A::TYPE))
 }
 
-fn panicked(what: &str, panic: &(dyn std::any::Any + Send)) -> Error {
+pub(crate) fn panicked(what: &str, panic: &(dyn std::any::Any + Send)) -> Error {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     Error::new(ErrorKind::Panicked, format!("{what} panicked: {}", text.unwrap_or("(no message)")))
 }

@@ -29,7 +29,10 @@ pub trait EventStore: Send + Sync + 'static {
     ///   it gave before, whatever else it holds and whatever state the log is in. Content is all of [`NewEvent`].
     /// - Within a commit, changes apply in order. Identities are unique per log and resource after each commit, not
     ///   between its changes: two records can swap one.
+    /// - Event ids are known per log. A commit without events has none to be known by: made again, it is made twice.
     /// - A commit without changes whose checks hold succeeds and leaves nothing.
+    /// - Readers see a commit whole or not at all: its events, its records and the head, each call by itself.
+    /// - A batch of [`Limits::batch_commits`](crate::types::Limits::batch_commits) commits is accepted; a larger one may be.
     ///
     /// # Errors
     ///
@@ -57,7 +60,8 @@ pub trait EventStore: Send + Sync + 'static {
     /// # Guarantees
     ///
     /// The page holds the first `limit` events that pass the query, in its order; `next` is the position of the last one
-    /// whenever there may be more. Nothing is held between pages. An unknown log and an inverted range are empty.
+    /// whenever there may be more. A cursor is a position like any other, and none is refused. Nothing is held between
+    /// pages. An unknown log and an inverted range are empty.
     ///
     /// # Errors
     ///

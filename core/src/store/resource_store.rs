@@ -105,7 +105,8 @@ pub trait ResourceStore: Send + Sync + 'static {
     async fn fence(&self, rebuild: &Rebuild) -> Result<Fence>;
 
     /// Makes the loaded generation the one in use, in one step: a reader sees the old one or the new one. The log is then
-    /// at `through`: `Live` if that is its last position, else `Rewound`. The generation before it is removed.
+    /// at `through`: `Live` if that is its last position, else `Rewound`. The generation before it is removed. The rebuild
+    /// is over, on an error, too: after one in place the log then stays in state `Rebuilding`.
     ///
     /// # Errors
     ///
@@ -146,7 +147,9 @@ pub trait ResourceStore: Send + Sync + 'static {
     async fn accept_rewound(&self, log: &LogId, lock: LockKey) -> Result<()>;
 
     /// Removes all records of a log, with their identities, and gives their number. Events, positions and every other log
-    /// stay. A log that has events is then `Rewound` to 0.
+    /// stay. A log that has events is then `Rewound` to 0; after a rebuild in place that was broken off it stays
+    /// `Rebuilding`. What was known of destroyed records goes, too: on a log that is taken as it is after this, revisions
+    /// begin at 1 again.
     ///
     /// # Errors
     ///

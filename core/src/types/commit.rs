@@ -131,12 +131,22 @@ impl Commit {
     /// `TooLarge` for whatever is over a limit; `Invalid` for an event id that is in the commit twice, an event that is
     /// not of the record that its change writes, and an identity that is no text or is given twice.
     pub fn validate(&self, limits: &Limits) -> Result<()> {
+        let name = |what: &str, name: &str| limits.check(what, name.len(), limits.name_bytes);
         limits.check("changes in a commit", self.changes.len() + self.checks.len(), limits.commit_changes)?;
+        name("bytes in the name of a log", self.log.name.as_str())?;
+        name("bytes in a tenant", self.log.tenant.as_ref().map_or("", |tenant| tenant.as_str()))?;
         let mut ids = HashSet::new();
         for change in &self.changes {
             if let Some(event) = &change.event {
                 if !ids.insert(event.id) {
                     return Err(Error::invalid(format!("the event id {} is twice in one commit", event.id)));
+                }
+                name("bytes in the name of a resource", event.resource.as_str())?;
+                name("bytes in a record id", event.record_id.as_str())?;
+                name("bytes in the name of an action", event.action.as_str())?;
+                if let Some(actor) = &event.actor {
+                    name("bytes in the kind of an actor", actor.kind().as_str())?;
+                    name("bytes in the id of an actor", actor.id())?;
                 }
                 limits.check("bytes in the metadata of an event", event.metadata.size(), limits.metadata_bytes)?;
                 let removed: usize = event.removed_attributes.iter().map(String::len).sum();
@@ -144,6 +154,8 @@ impl Commit {
                 limits.check("bytes in an event", size, limits.event_bytes)?;
             }
             if let Some(write) = &change.write {
+                name("bytes in the name of a resource", write.key.resource.as_str())?;
+                name("bytes in a record id", write.key.id.as_str())?;
                 if change
                     .event
                     .as_ref()
@@ -159,6 +171,8 @@ impl Commit {
                     let mut names = HashSet::new();
                     for identity in &state.identities {
                         identity.check()?;
+                        name("bytes in the name of an identity", &identity.name)?;
+                        name("bytes in the value of an identity", &identity.value)?;
                         if !names.insert(&identity.name) {
                             return Err(Error::invalid(format!(
                                 "{} has the identity {:?} twice",

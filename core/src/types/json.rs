@@ -175,6 +175,13 @@ impl JsonObject {
         Ok(())
     }
 
+    /// Takes over the value of one member of another object, if it is there, under this name.
+    pub(crate) fn take_over(&mut self, name: &str, from: &Self, member: &str) -> bool {
+        let Some(value) = from.0.get(member) else { return false };
+        self.0.insert(name.to_owned(), value.clone());
+        true
+    }
+
     /// Takes a member away.
     pub fn remove(&mut self, name: &str) -> bool {
         self.0.remove(name).is_some()

@@ -2,8 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How large things may be. What is over a limit is refused with `TooLarge` and leaves no trace. Names have fixed limits
-/// of their own, given at their types.
+/// How large things may be. What is over a limit is refused with `TooLarge` and leaves no trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -13,6 +12,9 @@ pub struct Limits {
     pub metadata_bytes: usize,
     /// The attributes of one record, in bytes. Default: 1 MiB.
     pub record_bytes: usize,
+    /// A name or an id: of a log, a tenant, a resource, an action, a record, an identity or an actor, in bytes. Default:
+    /// 1,024, which is the most that any of their types allows.
+    pub name_bytes: usize,
     /// The changes and checks of one commit. Default: 10,000.
     pub commit_changes: usize,
     /// The commits that the engine hands to a store at once. Default: 512.
@@ -27,6 +29,7 @@ impl Default for Limits {
             event_bytes: 1 << 20,
             metadata_bytes: 64 << 10,
             record_bytes: 1 << 20,
+            name_bytes: 1024,
             commit_changes: 10_000,
             batch_commits: 512,
             page_rows: 10_000,
@@ -53,6 +56,13 @@ impl Limits {
     #[must_use]
     pub fn with_record_bytes(mut self, bytes: usize) -> Self {
         self.record_bytes = bytes;
+        self
+    }
+
+    /// Sets [`name_bytes`](Self::name_bytes).
+    #[must_use]
+    pub fn with_name_bytes(mut self, bytes: usize) -> Self {
+        self.name_bytes = bytes;
         self
     }
 

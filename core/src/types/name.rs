@@ -85,7 +85,7 @@ fn check_name(text: &str, what: &str) -> Result<()> {
         let len = text.len();
         return Err(Error::new(
             ErrorKind::TooLarge,
-            format!("a {what} has {len} bytes; at most {MAX_NAME} are allowed"),
+            format!("the {what} has {len} bytes; at most {MAX_NAME} are allowed"),
         ));
     }
     let mut chars = text.chars();
@@ -101,7 +101,7 @@ fn check_name(text: &str, what: &str) -> Result<()> {
 /// Any text of 1 to 1024 bytes without NUL.
 pub(super) fn check_text(text: &str, what: &str) -> Result<()> {
     if text.is_empty() {
-        return Err(Error::invalid(format!("a {what} is empty")));
+        return Err(Error::invalid(format!("the {what} is empty")));
     }
     if text.contains('\0') {
         return Err(Error::invalid(format!("{text:?} is no {what}: it contains a NUL character")));
@@ -110,7 +110,7 @@ pub(super) fn check_text(text: &str, what: &str) -> Result<()> {
         let len = text.len();
         return Err(Error::new(
             ErrorKind::TooLarge,
-            format!("a {what} has {len} bytes; at most {MAX_TEXT} are allowed"),
+            format!("the {what} has {len} bytes; at most {MAX_TEXT} are allowed"),
         ));
     }
     Ok(())

@@ -61,7 +61,8 @@ counter!(
 );
 counter!(
     /// How often a record was written: 1 after the first write, and one more after each. It goes on over a destruction, so
-    /// that a record made again under the same id never has a revision that it had before.
+    /// that a record made again under the same id never has a revision that it had before, unless the log was cleared and
+    /// then taken as it was.
     Revision
 );
 counter!(
