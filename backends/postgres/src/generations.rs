@@ -250,7 +250,7 @@ impl Store {
             LockMode::Row => sqlx::query(self.sql.rebuild_row_lock()).bind(locked.id),
         };
         alone.execute(&mut *connection).await.map_err(|error| {
-            if is_lock_timeout(&error) { is_running(log).with_source(error) } else { classify(error) }
+            if is_lock_timeout(&error) { is_running("a", log).with_source(error) } else { classify(error) }
         })?;
         if locked.state == 1 {
             return Ok((0, None));

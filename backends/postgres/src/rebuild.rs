@@ -48,7 +48,7 @@ impl Session {
     /// Connects, and takes the lock of the log's rebuilds.
     pub(crate) async fn open(store: &Store, name: &LogId, log: i64) -> Result<Self> {
         let running = |error: sqlx::Error| {
-            if is_lock_timeout(&error) { is_running(name).with_source(error) } else { classify(error) }
+            if is_lock_timeout(&error) { is_running("another", name).with_source(error) } else { classify(error) }
         };
         let mut connection = store.connect(Some(PATIENCE)).await?;
         let keeper = match store.config.lock_mode {
@@ -93,9 +93,9 @@ impl Session {
     }
 }
 
-/// The error for a log that is being rebuilt.
-pub(crate) fn is_running(log: &LogId) -> Error {
-    Error::new(ErrorKind::Rebuilding, format!("another rebuild of {log} is running"))
+/// The error for a log that is being rebuilt: `which` is "a" or "another".
+pub(crate) fn is_running(which: &str, log: &LogId) -> Error {
+    Error::new(ErrorKind::Rebuilding, format!("{which} rebuild of {log} is running"))
 }
 
 /// A running rebuild, shared by its calls that are under way.
