@@ -156,12 +156,13 @@ async fn a_replay_that_meets_a_new_acceptance_says_so(bed: Bed) {
         session(&log).create(print(id)).await.unwrap();
     }
     log.replay().until_position(1).await.unwrap();
+    let loads = held.loads.come_so_far();
     held.loads.shut();
     let replaying = tokio::spawn({
         let log = log.clone();
         async move { log.replay().await }
     });
-    held.loads.come(1).await;
+    held.loads.come(loads + 1).await;
     session(&log).accept_rewound(Position::new(1)).await.unwrap();
     held.loads.open();
     let error = replaying.await.unwrap().unwrap_err();
