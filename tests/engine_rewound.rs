@@ -156,6 +156,7 @@ async fn a_replay_that_meets_a_new_acceptance_says_so(bed: Bed) {
         session(&log).create(print(id)).await.unwrap();
     }
     log.replay().until_position(1).await.unwrap();
+    let loads = held.loads.come_so_far();
     held.loads.shut();
     let loads = held.loads.come_so_far();
     let replaying = tokio::spawn({
