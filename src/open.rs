@@ -49,7 +49,9 @@ async fn backend(url: &str) -> Result<Backend> {
         // The rest of a URL may hold a password.
         _ => {
             let _ = rest;
-            Err(Error::invalid(format!("{scheme:?} names no store: known are \"memory:\", \"sled:FOLDER\" and \"postgres://..\"")))
+            Err(Error::invalid(format!(
+                "{scheme:?} is no URL of a store: those are \"memory:\", \"sled:FOLDER\" and \"postgres://..\""
+            )))
         }
     }
 }
