@@ -106,7 +106,9 @@ BEGIN
             RETURNING l.id INTO added;
             ids[i] := added;
         ELSE
-            UPDATE @schema@.logs SET version = log_versions[i] + 1, position = log_positions[i]
+            -- A log that took a commit is live: a rewound one is taken as it is by that commit.
+            UPDATE @schema@.logs
+            SET version = log_versions[i] + 1, position = log_positions[i], state = 0, rewound_to = NULL
             WHERE id = log_ids[i] AND version = log_versions[i];
         END IF;
         IF NOT FOUND THEN
