@@ -158,7 +158,6 @@ async fn a_replay_that_meets_a_new_acceptance_says_so(bed: Bed) {
     log.replay().until_position(1).await.unwrap();
     let loads = held.loads.come_so_far();
     held.loads.shut();
-    let loads = held.loads.come_so_far();
     let replaying = tokio::spawn({
         let log = log.clone();
         async move { log.replay().await }
