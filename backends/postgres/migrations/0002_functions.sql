@@ -1,0 +1,127 @@
+-- What the backend calls, and what an administrator does.
+
+-- Takes the locks of a batch, each kind in sorted order; they are held until the transaction ends.
+CREATE FUNCTION @schema@.take_locks(ones bigint[], firsts integer[], seconds integer[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1 .. cardinality(ones) LOOP
+        PERFORM pg_advisory_xact_lock(ones[i]);
+    END LOOP;
+    FOR i IN 1 .. cardinality(firsts) LOOP
+        PERFORM pg_advisory_xact_lock(firsts[i], seconds[i]);
+    END LOOP;
+END;
+$$;
+
+-- Writes what a batch changes in its logs, if each of them is at the version that it was read at; else it raises RK001 and
+-- writes nothing. Logs come sorted by id, those without an id (they are new) last; rows come sorted by key. `*_log` is the
+-- place of a row's log among the logs.
+CREATE FUNCTION @schema@.write_batch(
+    ones bigint[], firsts integer[], seconds integer[],
+    log_ids bigint[], log_names text[], log_tenants text[], log_versions bigint[], log_positions bigint[],
+    event_log integer[], event_position bigint[], event_revision bigint[], event_occurred_at bigint[],
+    event_version bigint[], event_id uuid[], event_action_type smallint[], event_resource text[], event_record_id text[],
+    event_action text[], event_actor_kind text[], event_actor_id text[], event_data text[], event_changed text[],
+    event_metadata text[], event_removed text[],
+    sealed_at integer[], sealed_data bytea[], sealed_changed bytea[], sealed_metadata bytea[],
+    record_log integer[], record_generation bigint[], record_revision bigint[], record_resource text[], record_id text[],
+    record_attributes text[], record_identities text[],
+    freed_log integer[], freed_generation bigint[], freed_resource text[], freed_name text[], freed_value text[],
+    taken_log integer[], taken_generation bigint[], taken_resource text[], taken_name text[], taken_value text[],
+    taken_owner text[]
+) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    ids bigint[] := log_ids;
+    added bigint;
+BEGIN
+    FOR i IN 1 .. cardinality(ones) LOOP
+        PERFORM pg_advisory_xact_lock(ones[i]);
+    END LOOP;
+    FOR i IN 1 .. cardinality(firsts) LOOP
+        PERFORM pg_advisory_xact_lock(firsts[i], seconds[i]);
+    END LOOP;
+
+    FOR i IN 1 .. cardinality(log_ids) LOOP
+        IF log_ids[i] IS NULL THEN
+            INSERT INTO @schema@.logs AS l (name, tenant, version, position)
+            VALUES (log_names[i], log_tenants[i], 1, log_positions[i])
+            ON CONFLICT (name, tenant) DO NOTHING
+            RETURNING l.id INTO added;
+            ids[i] := added;
+        ELSE
+            UPDATE @schema@.logs SET version = log_versions[i] + 1, position = log_positions[i]
+            WHERE id = log_ids[i] AND version = log_versions[i];
+        END IF;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'a log has changed since it was read' USING ERRCODE = 'RK001';
+        END IF;
+    END LOOP;
+
+    IF cardinality(sealed_at) = 0 THEN
+        INSERT INTO @schema@.events (
+            log, position, revision, occurred_at, version, id, action_type, resource, record_id, action, actor_kind,
+            actor_id, data, changed_attributes, metadata, removed_attributes)
+        SELECT ids[e.a], e.b, e.c, e.d, e.e, e.f, e.g, e.h, e.i, e.j, e.k, e.l, e.m, e.n, e.o, e.p
+        FROM unnest(event_log, event_position, event_revision, event_occurred_at, event_version, event_id,
+            event_action_type, event_resource, event_record_id, event_action, event_actor_kind, event_actor_id, event_data,
+            event_changed, event_metadata, event_removed) AS e(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p);
+    ELSE
+        INSERT INTO @schema@.events (
+            log, position, revision, occurred_at, version, id, action_type, resource, record_id, action, actor_kind,
+            actor_id, data, changed_attributes, metadata, removed_attributes, sealed_data, sealed_changed_attributes,
+            sealed_metadata)
+        SELECT ids[e.a], e.b, e.c, e.d, e.e, e.f, e.g, e.h, e.i, e.j, e.k, e.l, e.m, e.n, e.o, e.p, s.b, s.c, s.d
+        FROM unnest(event_log, event_position, event_revision, event_occurred_at, event_version, event_id,
+            event_action_type, event_resource, event_record_id, event_action, event_actor_kind, event_actor_id, event_data,
+            event_changed, event_metadata, event_removed)
+            WITH ORDINALITY AS e(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, at)
+        LEFT JOIN unnest(sealed_at, sealed_data, sealed_changed, sealed_metadata) AS s(at, b, c, d) ON s.at = e.at;
+    END IF;
+
+    INSERT INTO @schema@.records AS known (log, generation, revision, resource, id, attributes, identities)
+    SELECT ids[r.a], r.b, r.c, r.d, r.e, r.f, r.g
+    FROM unnest(record_log, record_generation, record_revision, record_resource, record_id, record_attributes,
+        record_identities) AS r(a, b, c, d, e, f, g)
+    ON CONFLICT (log, generation, resource, id) DO UPDATE
+    SET revision = excluded.revision, attributes = excluded.attributes, identities = excluded.identities;
+
+    FOR i IN 1 .. cardinality(freed_log) LOOP
+        DELETE FROM @schema@.identities
+        WHERE log = ids[freed_log[i]] AND generation = freed_generation[i] AND resource = freed_resource[i]
+            AND name = freed_name[i] AND value = freed_value[i];
+    END LOOP;
+    IF cardinality(taken_log) > 0 THEN
+        INSERT INTO @schema@.identities AS known (log, generation, resource, name, value, owner)
+        SELECT ids[i.a], i.b, i.c, i.d, i.e, i.f
+        FROM unnest(taken_log, taken_generation, taken_resource, taken_name, taken_value, taken_owner)
+            AS i(a, b, c, d, e, f)
+        ON CONFLICT (log, generation, resource, name, value) DO UPDATE SET owner = excluded.owner;
+    END IF;
+END;
+$$;
+
+-- Removes a log with all that it has, and tells how many events that were. A tenant of '' is none.
+CREATE FUNCTION @schema@.drop_log(log_name text, log_tenant text DEFAULT '') RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    dropped bigint;
+    events bigint;
+BEGIN
+    SELECT l.id INTO dropped FROM @schema@.logs l WHERE l.name = log_name AND l.tenant = log_tenant FOR UPDATE;
+    IF dropped IS NULL THEN
+        RETURN 0;
+    END IF;
+    PERFORM set_config('rekindle.dropping_log', 'yes', true);
+    DELETE FROM @schema@.events e WHERE e.log = dropped;
+    GET DIAGNOSTICS events = ROW_COUNT;
+    PERFORM set_config('rekindle.dropping_log', '', true);
+    DELETE FROM @schema@.records r WHERE r.log = dropped;
+    DELETE FROM @schema@.identities i WHERE i.log = dropped;
+    DELETE FROM @schema@.rebuilds b WHERE b.log = dropped;
+    DELETE FROM @schema@.logs l WHERE l.id = dropped;
+    RETURN events;
+END;
+$$;
+
+REVOKE ALL ON FUNCTION @schema@.drop_log(text, text) FROM PUBLIC;

@@ -1,0 +1,181 @@
+//! What a batch needs to know before it is decided.
+
+use std::collections::{BTreeSet, HashMap};
+
+use rekindle_core::types::{Check, Commit, Committed, EventId, Identity, Limits, LockKey, LogId, Payload, RecordKey};
+use rekindle_core::{Error, ErrorKind, Result};
+
+use crate::config::LockMode;
+
+/// The bytes of the commits that are written at once; more are written in several steps.
+const STEP_BYTES: usize = 32 << 20;
+/// The bytes of one commit, at the most: the protocol and the server's memory end somewhere.
+const COMMIT_BYTES: usize = 256 << 20;
+
+/// Splits a batch so that no step is too large for one message.
+pub(crate) fn steps(batch: Vec<Commit>) -> Vec<Vec<Commit>> {
+    let mut steps = Vec::new();
+    let mut step = Vec::new();
+    let mut bytes = 0;
+    for commit in batch {
+        let size = size_of(&commit);
+        if bytes + size > STEP_BYTES && !step.is_empty() {
+            steps.push(std::mem::take(&mut step));
+            bytes = 0;
+        }
+        bytes += size;
+        step.push(commit);
+    }
+    steps.push(step);
+    steps
+}
+
+fn size_of(commit: &Commit) -> usize {
+    let events: usize = commit
+        .events()
+        .map(|event| 300 + event.data.size() + event.changed_attributes.size() + event.metadata.size())
+        .sum();
+    let states = commit.writes().filter_map(|write| write.state.as_ref());
+    let identities = |state: &rekindle_core::types::WriteState| -> usize {
+        state.identities.iter().map(|identity| 2 * (identity.name.len() + identity.value.len())).sum()
+    };
+    let records: usize = states.map(|state| 200 + state.attributes.as_str().len() + identities(state)).sum();
+    events + records + commit.checks.len() * 100
+}
+
+/// What can be refused without looking at the store.
+///
+/// **Invariant**: nothing that the server would refuse gets into a batch: it would fail the neighbours, too.
+pub(crate) fn check(commit: &Commit, limits: &Limits) -> Result<()> {
+    commit.validate(limits)?;
+    let size = size_of(commit);
+    if size > COMMIT_BYTES {
+        let message = format!("about {size} bytes in a commit; Postgres takes {COMMIT_BYTES} at once");
+        return Err(Error::new(ErrorKind::TooLarge, message));
+    }
+    let has_nul = |payload: &Payload| matches!(payload, Payload::Json(json) if json.as_str().as_bytes().contains(&0));
+    for event in commit.events() {
+        if [&event.data, &event.changed_attributes, &event.metadata].into_iter().any(has_nul) {
+            return Err(Error::invalid(format!(
+                "the event {} holds text with a NUL character, which is no JSON",
+                event.id
+            )));
+        }
+    }
+    for write in commit.writes() {
+        if write.state.as_ref().is_some_and(|state| state.attributes.as_str().as_bytes().contains(&0)) {
+            return Err(Error::invalid(format!("{} holds text with a NUL character, which is no JSON", write.key)));
+        }
+    }
+    Ok(())
+}
+
+/// A batch whose wrong commits have their answers already.
+pub(crate) struct Checked {
+    /// An answer for each commit that is refused; `None` for one of `commits`, in order.
+    answers: Vec<Option<Result<Committed>>>,
+    /// Those that are left.
+    pub(crate) commits: Vec<Commit>,
+}
+
+impl Checked {
+    pub(crate) fn new(batch: Vec<Commit>, limits: &Limits) -> Self {
+        let mut answers = Vec::with_capacity(batch.len());
+        let mut commits = Vec::with_capacity(batch.len());
+        for commit in batch {
+            match check(&commit, limits) {
+                Ok(()) => {
+                    answers.push(None);
+                    commits.push(commit);
+                }
+                Err(error) => answers.push(Some(Err(error))),
+            }
+        }
+        Self { answers, commits }
+    }
+
+    /// The answers of all, with those of the commits that were left.
+    pub(crate) fn answered(
+        answers: Vec<Option<Result<Committed>>>,
+        left: Vec<Result<Committed>>,
+    ) -> Vec<Result<Committed>> {
+        let mut left = left.into_iter();
+        answers
+            .into_iter()
+            .filter_map(|answer| answer.or_else(|| left.next()))
+            .collect()
+    }
+
+    pub(crate) fn split(self) -> (Vec<Option<Result<Committed>>>, Vec<Commit>) {
+        (self.answers, self.commits)
+    }
+}
+
+/// The locks of a batch, each kind in sorted order. None where the row of the head is the lock.
+#[derive(Debug, Default)]
+pub(crate) struct BatchLocks {
+    pub(crate) ones: Vec<i64>,
+    pub(crate) firsts: Vec<i32>,
+    pub(crate) seconds: Vec<i32>,
+}
+
+impl BatchLocks {
+    pub(crate) fn of(keys: impl IntoIterator<Item = LockKey>, mode: LockMode) -> Self {
+        let mut locks = Self::default();
+        if mode == LockMode::Row {
+            return locks;
+        }
+        for key in keys.into_iter().collect::<BTreeSet<_>>() {
+            match key {
+                LockKey::One(one) => locks.ones.push(one),
+                LockKey::Two(first, second) => {
+                    locks.firsts.push(first);
+                    locks.seconds.push(second);
+                }
+            }
+        }
+        locks
+    }
+}
+
+/// What is asked of the store for a batch. Each `.0` is the place of a log among `logs`, from 1 on.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) logs: Vec<LogId>,
+    pub(crate) events: Vec<(i64, EventId)>,
+    pub(crate) records: Vec<(i64, RecordKey)>,
+    pub(crate) identities: Vec<(i64, Identity)>,
+}
+
+impl Asked {
+    pub(crate) fn of(batch: &[Commit]) -> Self {
+        let mut asked = Self::default();
+        let mut places: HashMap<&LogId, i64> = HashMap::new();
+        for commit in batch {
+            let log = *places.entry(&commit.log).or_insert_with(|| {
+                asked.logs.push(commit.log.clone());
+                i64::try_from(asked.logs.len()).unwrap_or(i64::MAX)
+            });
+            asked.events.extend(commit.events().map(|event| (log, event.id)));
+            for write in commit.writes() {
+                asked.records.push((log, write.key.clone()));
+                let identities = write.state.iter().flat_map(|state| &state.identities);
+                asked.identities.extend(identities.map(|identity| (log, identity.of(&write.key.resource))));
+            }
+            for check in &commit.checks {
+                match check {
+                    Check::Record { key, .. } => asked.records.push((log, key.clone())),
+                    // A text with a NUL belongs to nobody, and the server would not take it.
+                    Check::Identity { identity, .. } if has_nul(identity) => {}
+                    Check::Identity { identity, .. } => asked.identities.push((log, identity.clone())),
+                }
+            }
+        }
+        asked
+    }
+}
+
+/// Whether an identity is no text that the database holds.
+pub(crate) fn has_nul(identity: &Identity) -> bool {
+    identity.name.contains('\0') || identity.value.contains('\0')
+}

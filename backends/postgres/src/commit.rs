@@ -1,0 +1,243 @@
+//! Committing a batch.
+//!
+//! Two round trips: what the batch depends on is read without a lock, and is decided on; then one call writes, and writes
+//! only if none of the logs has changed in between. If one has, because another process commits to it as well, the batch is
+//! made again under the lock.
+
+use std::sync::Arc;
+
+use rekindle_core::store::decide::{Decided, decide};
+use rekindle_core::types::{Commit, Committed, LogId};
+use rekindle_core::{Error, Result};
+use sqlx::pool::PoolConnection;
+use sqlx::{Executor, PgConnection, Postgres};
+
+use crate::batch::{self, Asked, BatchLocks, Checked};
+use crate::config::LockMode;
+use crate::error::{classify, ends_connection, in_commit, is_rolled_back, is_stale};
+use crate::store::{Store, tenant};
+use crate::view::{self, Failed};
+use crate::write::write;
+
+/// How often a batch is made again under the lock when the server rolled it back in favour of others.
+const ROLLBACKS: usize = 5;
+
+type Answers = Vec<Result<Committed>>;
+
+impl Store {
+    /// Commits a batch. It must be carried through: run it in a task of its own.
+    pub(crate) async fn commit(self: &Arc<Self>, connection: PoolConnection<Postgres>, batch: Vec<Commit>) -> Answers {
+        let (answers, commits) = Checked::new(batch, &self.config.limits).split();
+        let mut left = Vec::with_capacity(commits.len());
+        let mut connection = Some(connection);
+        for step in batch::steps(commits) {
+            left.extend(self.step(&mut connection, step).await);
+        }
+        Checked::answered(answers, left)
+    }
+
+    async fn step(self: &Arc<Self>, connection: &mut Option<PoolConnection<Postgres>>, step: Vec<Commit>) -> Answers {
+        let commits = step.len();
+        let locks = BatchLocks::of(step.iter().map(|commit| commit.lock), self.config.lock_mode);
+        let asked = Asked::of(&step);
+        let mut attempt = 1;
+        let (mut open, seen) = loop {
+            let mut open = match connection.take() {
+                Some(open) => open,
+                None => match self.connection().await {
+                    Ok(open) => open,
+                    Err(error) => return vec![Err(error); commits],
+                },
+            };
+            match view::fetch(&mut open, &self.sql, &asked).await {
+                Ok(seen) => break (open, seen),
+                Err(Failed::Sql(error)) if ends_connection(&error) && attempt < self.attempts() => {
+                    // Nothing was changed, so it can be tried again.
+                    open.close_on_drop();
+                    attempt += 1;
+                }
+                Err(error) => return vec![Err(error.classify()); commits],
+            }
+        };
+        let decided = decide(&seen, &self.config.limits, step.clone());
+        if decided.logs.is_empty() {
+            *connection = Some(open);
+            return decided.answers;
+        }
+        match write(&mut open, &self.sql, &locks, &seen, &decided.logs).await {
+            Ok(()) => {
+                *connection = Some(open);
+                self.tell(decided)
+            }
+            Err(Failed::Sql(error)) if is_stale(&error) || is_rolled_back(&error) => {
+                drop(decided);
+                let (answers, open) = self.under_lock(open, &locks, &asked, step).await;
+                *connection = open;
+                answers
+            }
+            Err(Failed::Sql(error)) => {
+                if ends_connection(&error) {
+                    open.close_on_drop();
+                } else {
+                    *connection = Some(open);
+                }
+                decided.failed(&in_commit(error))
+            }
+            Err(Failed::Rows(error)) => {
+                *connection = Some(open);
+                decided.failed(&error)
+            }
+        }
+    }
+
+    /// Makes a batch in a transaction that holds the locks from before it reads.
+    async fn under_lock(
+        self: &Arc<Self>,
+        mut open: PoolConnection<Postgres>,
+        locks: &BatchLocks,
+        asked: &Asked,
+        batch: Vec<Commit>,
+    ) -> (Answers, Option<PoolConnection<Postgres>>) {
+        let commits = batch.len();
+        let mut rollbacks = 0;
+        loop {
+            let made = self.transaction(&mut open, locks, asked, batch.clone()).await;
+            match made {
+                Ok(decided) => return (self.tell(decided), Some(open)),
+                Err(Broken { error, open_transaction, decided }) => {
+                    if open_transaction && open.execute("ROLLBACK").await.is_err() {
+                        open.close_on_drop();
+                        return (failed(decided, commits, error.answer()), None);
+                    }
+                    if error.is_rolled_back() && rollbacks < ROLLBACKS {
+                        rollbacks += 1;
+                        continue;
+                    }
+                    if error.ends_connection() {
+                        open.close_on_drop();
+                        return (failed(decided, commits, error.answer()), None);
+                    }
+                    return (failed(decided, commits, error.answer()), Some(open));
+                }
+            }
+        }
+    }
+
+    async fn transaction(
+        &self,
+        open: &mut PgConnection,
+        locks: &BatchLocks,
+        asked: &Asked,
+        batch: Vec<Commit>,
+    ) -> Result<Decided, Broken> {
+        let before = |error: Failed| Broken { error: Cause::Before(error), open_transaction: true, decided: None };
+        open.execute("BEGIN").await.map_err(|error| before(error.into()))?;
+        let decided = self.locked(open, locks, asked, batch).await.map_err(|(error, decided)| Broken {
+            error: Cause::Before(error),
+            open_transaction: true,
+            decided,
+        })?;
+        match open.execute("COMMIT").await {
+            Ok(_) => Ok(decided),
+            Err(error) => {
+                Err(Broken { error: Cause::Commit(error), open_transaction: false, decided: Some(decided) })
+            }
+        }
+    }
+
+    /// Takes the locks, reads, decides and writes, in a transaction that is open.
+    pub(crate) async fn locked(
+        &self,
+        open: &mut PgConnection,
+        locks: &BatchLocks,
+        asked: &Asked,
+        batch: Vec<Commit>,
+    ) -> Result<Decided, (Failed, Option<Decided>)> {
+        self.take_locks(open, locks, &asked.logs).await.map_err(|error| (error.into(), None))?;
+        let seen = view::fetch(open, &self.sql, asked).await.map_err(|error| (error, None))?;
+        let decided = decide(&seen, &self.config.limits, batch);
+        if decided.logs.is_empty() {
+            return Ok(decided);
+        }
+        match write(open, &self.sql, &BatchLocks::default(), &seen, &decided.logs).await {
+            Ok(()) => Ok(decided),
+            Err(error) => Err((error, Some(decided))),
+        }
+    }
+
+    /// Takes the locks of a batch, and those on the heads of its logs.
+    pub(crate) async fn take_locks(
+        &self,
+        open: &mut PgConnection,
+        locks: &BatchLocks,
+        logs: &[LogId],
+    ) -> Result<(), sqlx::Error> {
+        if self.config.lock_mode == LockMode::Advisory {
+            sqlx::query(self.sql.lock())
+                .bind(&locks.ones)
+                .bind(&locks.firsts)
+                .bind(&locks.seconds)
+                .execute(&mut *open)
+                .await?;
+        }
+        let names: Vec<&str> = logs.iter().map(|log| log.name.as_str()).collect();
+        let tenants: Vec<&str> = logs.iter().map(tenant).collect();
+        sqlx::query(self.sql.lock_heads()).bind(names).bind(tenants).execute(open).await?;
+        Ok(())
+    }
+
+    /// Tells whoever waits, and gives the answers.
+    fn tell(self: &Arc<Self>, decided: Decided) -> Answers {
+        for (log, changes) in &decided.logs {
+            self.announce(log, changes.head.position);
+        }
+        decided.answers
+    }
+}
+
+/// A transaction that failed.
+struct Broken {
+    error: Cause,
+    open_transaction: bool,
+    decided: Option<Decided>,
+}
+
+enum Cause {
+    /// Before it was to be committed: nothing was changed.
+    Before(Failed),
+    /// When it was to be committed.
+    Commit(sqlx::Error),
+}
+
+impl Cause {
+    fn sql(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::Before(Failed::Sql(error)) | Self::Commit(error) => Some(error),
+            Self::Before(Failed::Rows(_)) => None,
+        }
+    }
+
+    fn is_rolled_back(&self) -> bool {
+        self.sql().is_some_and(|error| is_rolled_back(error) || is_stale(error))
+    }
+
+    fn ends_connection(&self) -> bool {
+        self.sql().is_some_and(ends_connection)
+    }
+
+    fn answer(self) -> Error {
+        match self {
+            Self::Before(Failed::Sql(error)) => classify(error),
+            Self::Before(Failed::Rows(error)) => error,
+            Self::Commit(error) => in_commit(error),
+        }
+    }
+}
+
+/// Every commit that was to succeed gets the error; all of them if it came before they were decided on.
+fn failed(decided: Option<Decided>, commits: usize, error: Error) -> Answers {
+    match decided {
+        Some(decided) => decided.failed(&error),
+        None => vec![Err(error); commits],
+    }
+}

@@ -1,0 +1,1 @@
+COPY @schema@.identities (log, generation, resource, name, value, owner) FROM STDIN (FORMAT binary)

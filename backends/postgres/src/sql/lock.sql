@@ -1,0 +1,1 @@
+SELECT @schema@.take_locks($1, $2, $3)

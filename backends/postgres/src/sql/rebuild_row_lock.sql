@@ -1,0 +1,1 @@
+SELECT log FROM @schema@.rebuilds WHERE log = $1 FOR UPDATE
