@@ -1,0 +1,348 @@
+-- Makes a batch of commits to one log. The rules are those of `rekindle_core::store::decide`, and so is their order.
+--
+-- What it takes is written by `commit.rs`:
+--   tag, mode, command to publish with, number of lock keys, lock keys..;
+--   number of buckets of event ids, for each: its name, number of ids, ids..;
+--   number of resources, for each: its name, what is asked of it, number of records, record ids..;
+--   number of commits, for each: number of values that follow, number of checks, number of changes, checks.., changes..
+-- A check of a record: 'r', record, expected. A check of an identity: 'i', resource, identity, owner ('' for none).
+-- A change: kind ('e' event, 'w' write, 'b' both), record; bucket, id and event; expected and the new row from its tenth byte.
+--
+-- It answers with one value for each commit: text (16 bytes for each event: position, revision), or why it was refused.
+
+local STEP = { e = 5, w = 4, b = 7 }
+
+-- What is expected of a record: 'a' absent, 'e' exists, 'x' anything, or 'r' and a revision.
+local function holds(expected, row)
+  local live = is_live(row)
+  if expected == 'x' then return true end
+  if expected == 'a' then return not live end
+  if expected == 'e' then return live end
+  return live and sub(row, 2, 9) == sub(expected, 2)
+end
+
+local function found(row)
+  return is_live(row) and sub(row, 2, 9) or ''
+end
+
+local function commit(keys, args)
+  local head, tag, mode, publish = keys[1], args[1], args[2], args[3]
+  local refused, values, at = gate(tag, head, args, 4)
+  if refused then return refused end
+  local damaged, position, generation, state = read_head(values)
+  if damaged then return damaged end
+  local before = position
+
+  -- The event ids that are known, with their positions.
+  local known, id_keys, id_rows = {}, {}, {}
+  for bucket = 1, tonumber(args[at]) do
+    local key, count = tag .. ':i:' .. args[at + 1], tonumber(args[at + 2])
+    local positions = hmget(key, args, at + 3, count)
+    for i = 1, count do
+      if positions[i] then known[args[at + 2 + i]] = tonumber(positions[i]) end
+    end
+    id_keys[bucket], id_rows[bucket] = key, {}
+    at = at + 2 + count
+  end
+  at = at + 1
+
+  -- The records, numbered over all resources: what is stored, then what the commits make of it.
+  local resources, of, ids, stored, current, chains, records = {}, {}, {}, {}, {}, {}, 0
+  local of_generation = ':' .. generation .. ':'
+  for resource = 1, tonumber(args[at]) do
+    local name, wanted, count = args[at + 1], args[at + 2], tonumber(args[at + 3])
+    resources[resource] = name
+    local rows = wanted ~= 'c' and hmget(tag .. ':r' .. of_generation .. name, args, at + 4, count) or {}
+    local ends = wanted ~= 'r' and hmget(tag .. ':c:' .. name, args, at + 4, count) or {}
+    for i = 1, count do
+      local record = records + i
+      of[record], ids[record] = resource, args[at + 3 + i]
+      stored[record], current[record], chains[record] = rows[i] or false, rows[i] or false, ends[i] or false
+    end
+    records = records + count
+    at = at + 3 + count
+  end
+  at = at + 1
+
+  local answers, events, fresh = {}, {}, {}
+  local written, chained, owners, owned = {}, {}, {}, false
+
+  local function owner_of(mine, key, resource, identity)
+    local owner = mine[key]
+    if owner == nil then owner = owners[key] end
+    if owner == nil then
+      owner = redis.call('HGET', tag .. ':u' .. of_generation .. resources[resource], identity)
+    end
+    return owner
+  end
+
+  local commits = tonumber(args[at])
+  at = at + 1
+  for number = 1, commits do
+    local following, checks, changes = at + 1 + tonumber(args[at]), tonumber(args[at + 1]), tonumber(args[at + 2])
+    at = at + 3
+    local first_check, answer = at, nil
+    for _ = 1, checks do at = at + (args[at] == 'r' and 3 or 4) end
+    local first_change = at
+
+    -- Known event ids.
+    local same, unknown = {}, nil
+    for change = 1, changes do
+      local kind = args[at]
+      if kind ~= 'w' then
+        local position_of = known[args[at + 3]]
+        if position_of then
+          local row = fresh[position_of] or event_row(tag, position_of)
+          if not row then return corrupt('an event id is known, and its event is not there: ' .. decimal(position_of)) end
+          if sub(row, 22) ~= args[at + 4] then
+            answer = { 'U', change - 1, decimal(position_of) }
+            break
+          end
+          same[#same + 1] = struct.pack('>I8', position_of) .. sub(row, 2, 9)
+        else
+          unknown = change
+        end
+      end
+      at = at + STEP[kind]
+    end
+    if not answer and #same > 0 then
+      answer = unknown and { 'P', unknown - 1 } or concat(same)
+    end
+
+    -- The state of the log.
+    if not answer and state ~= 'l' then
+      answer = state == 'b' and { 'B' } or { 'R', sub(state, 2), decimal(position) }
+    end
+
+    -- The checks.
+    if not answer then
+      at = first_check
+      for check = 1, checks do
+        if args[at] == 'r' then
+          local row = current[tonumber(args[at + 1])]
+          if not holds(args[at + 2], row) then
+            answer = { 'K', check - 1, found(row) }
+            break
+          end
+          at = at + 3
+        else
+          local resource, identity, expected = tonumber(args[at + 1]), args[at + 2], args[at + 3]
+          local owner = owner_of({}, resource .. ':' .. identity, resource, identity) or ''
+          if owner ~= expected then
+            answer = { 'O', check - 1, owner }
+            break
+          end
+          at = at + 4
+        end
+      end
+    end
+
+    -- The writes, one after the other.
+    local mine, touched, revisions = {}, {}, {}
+    if not answer then
+      at = first_change
+      for change = 1, changes do
+        local kind = args[at]
+        if kind ~= 'e' then
+          local record = tonumber(args[at + 1])
+          local step = STEP[kind]
+          local row = mine[record]
+          if row == nil then
+            row = current[record]
+            touched[#touched + 1] = record
+          end
+          if not holds(args[at + step - 2], row) then
+            answer = { 'W', change - 1, found(row) }
+            break
+          end
+          local revision = row and next_revision(sub(row, 2, 9)) or FIRST
+          revisions[change] = revision
+          mine[record] = '\1' .. revision .. args[at + step - 1]
+        end
+        at = at + STEP[kind]
+      end
+    end
+
+    -- The identities: what the commit gives up is free, then it takes what it takes.
+    local settled
+    if not answer then
+      local taken
+      for i = 1, #touched do
+        local record = touched[i]
+        local old, new = identities(current[record]), identities(mine[record])
+        if old ~= new then
+          settled, taken = settled or {}, taken or {}
+          local kept, has = {}, {}
+          for identity in each_identity(new) do kept[identity] = true end
+          for identity in each_identity(old) do
+            has[identity] = true
+            if not kept[identity] then settled[of[record] .. ':' .. identity] = false end
+          end
+          for identity in each_identity(new) do
+            if not has[identity] then
+              taken[#taken + 1] = record
+              taken[#taken + 1] = identity
+            end
+          end
+        end
+      end
+      if taken then
+        for i = 1, #taken, 2 do
+          local record, identity = taken[i], taken[i + 1]
+          local key = of[record] .. ':' .. identity
+          local owner = owner_of(settled, key, of[record], identity)
+          if owner and owner ~= ids[record] then
+            answer = { 'T', resources[of[record]], identity, owner }
+            break
+          end
+          settled[key] = ids[record]
+        end
+      end
+    end
+
+    -- The commit succeeds: its events take their positions.
+    if not answer then
+      local out = {}
+      at = first_change
+      for change = 1, changes do
+        local kind = args[at]
+        if kind ~= 'w' then
+          local record, bucket, id = tonumber(args[at + 1]), tonumber(args[at + 2]), args[at + 3]
+          position = position + 1
+          local six, revision, last = struct.pack('>I6', position), revisions[change] or NONE8, chains[record]
+          local row
+          -- The end of a record's chain: the position of its last event, that of its last landmark, the number of its events.
+          if last then
+            row = '\1' .. revision .. sub(last, 1, 12) .. args[at + 4]
+            local many = struct.unpack('>I6', last, 13) + 1
+            local landmark = many % STRIDE == 0 and six or sub(last, 7, 12)
+            chains[record] = six .. landmark .. struct.pack('>I6', many)
+          else
+            row = '\1' .. revision .. NONE6 .. NONE6 .. args[at + 4]
+            chains[record] = six .. NONE6 .. '\0\0\0\0\0\1'
+          end
+          chained[record] = true
+          events[#events + 1] = row
+          fresh[position], known[id] = row, position
+          local rows = id_rows[bucket]
+          rows[#rows + 1] = id
+          rows[#rows + 1] = decimal(position)
+          out[#out + 1] = struct.pack('>I8', position) .. revision
+        end
+        at = at + STEP[kind]
+      end
+      for i = 1, #touched do
+        current[touched[i]] = mine[touched[i]]
+        written[touched[i]] = true
+      end
+      if settled then
+        for key, owner in pairs(settled) do owners[key] = owner end
+        owned = true
+      end
+      answer = concat(out)
+    end
+    answers[number] = answer
+    at = following
+  end
+
+  if #events == 0 and not next(written) then return answers end
+
+  -- What is to be written, all of it, before the first write.
+  local touching = { head }
+  local segments, segment = {}, nil
+  for i = 1, #events do
+    local index = before + i - 1
+    if not segment or index % SEGMENT == 0 then
+      local key = tag .. ':e:' .. decimal(floor(index / SEGMENT))
+      if redis.call('LLEN', key) ~= index % SEGMENT then
+        return corrupt('the list ' .. key .. ' is not as long as the log says')
+      end
+      segment = { key = key }
+      segments[#segments + 1], touching[#touching + 1] = segment, key
+    end
+    segment[#segment + 1] = events[i]
+  end
+  for bucket = 1, #id_keys do
+    if #id_rows[bucket] > 0 then touching[#touching + 1] = id_keys[bucket] end
+  end
+  local rows, ends, born, died, takes, frees = {}, {}, {}, {}, {}, {}
+  for record = 1, records do
+    local resource = of[record]
+    if written[record] then
+      local list = rows[resource]
+      if not list then
+        list = {}
+        rows[resource], born[resource], died[resource] = list, {}, {}
+      end
+      list[#list + 1] = ids[record]
+      list[#list + 1] = current[record]
+      local was, is = is_live(stored[record]), is_live(current[record])
+      if is and not was then
+        list = born[resource]
+        list[#list + 1] = 0
+        list[#list + 1] = ids[record]
+      elseif was and not is then
+        list = died[resource]
+        list[#list + 1] = ids[record]
+      end
+    end
+    if chained[record] then
+      local list = ends[resource]
+      if not list then
+        list = {}
+        ends[resource] = list
+      end
+      list[#list + 1] = ids[record]
+      list[#list + 1] = chains[record]
+    end
+  end
+  if owned then
+    for key, owner in pairs(owners) do
+      local resource, identity = string.match(key, '^(%d+):(.*)$')
+      resource = tonumber(resource)
+      local list = owner and takes or frees
+      local of_resource = list[resource]
+      if not of_resource then
+        of_resource = {}
+        list[resource] = of_resource
+      end
+      of_resource[#of_resource + 1] = identity
+      if owner then of_resource[#of_resource + 1] = owner end
+    end
+  end
+  local new_names = {}
+  for resource, name in ipairs(resources) do
+    if ends[resource] then touching[#touching + 1] = tag .. ':c:' .. name end
+    if rows[resource] then
+      local live = tag .. ':l' .. of_generation .. name
+      redis.call('ZCARD', live)
+      touching[#touching + 1] = tag .. ':r' .. of_generation .. name
+      touching[#touching + 1] = live
+      touching[#touching + 1] = tag .. ':u' .. of_generation .. name
+      new_names[#new_names + 1] = name
+    end
+  end
+  local names = tag .. ':g:' .. generation
+  if #new_names > 0 then touching[#touching + 1] = names end
+  if not here(mode, touching) then return moving() end
+
+  -- From here on nothing fails.
+  for i = 1, #segments do with_all('RPUSH', segments[i].key, segments[i]) end
+  for bucket = 1, #id_keys do with_all('HSET', id_keys[bucket], id_rows[bucket]) end
+  with_all('SADD', names, new_names)
+  for resource, name in ipairs(resources) do
+    if ends[resource] then with_all('HSET', tag .. ':c:' .. name, ends[resource]) end
+    if rows[resource] then
+      with_all('HSET', tag .. ':r' .. of_generation .. name, rows[resource])
+      with_all('ZADD', tag .. ':l' .. of_generation .. name, born[resource])
+      with_all('ZREM', tag .. ':l' .. of_generation .. name, died[resource])
+    end
+    if frees[resource] then with_all('HDEL', tag .. ':u' .. of_generation .. name, frees[resource]) end
+    if takes[resource] then with_all('HSET', tag .. ':u' .. of_generation .. name, takes[resource]) end
+  end
+  if position > before then
+    redis.call('HSET', head, 'p', decimal(position))
+    if publish ~= '' then redis.call(publish, tag .. ':n', decimal(position)) end
+  end
+  return answers
+end
