@@ -18,11 +18,11 @@ local function holds(expected, row)
   if expected == 'x' then return true end
   if expected == 'a' then return not live end
   if expected == 'e' then return live end
-  return live and sub(row, 2, 9) == sub(expected, 2)
+  return live and string.sub(row, 2, 9) == string.sub(expected, 2)
 end
 
 local function found(row)
-  return is_live(row) and sub(row, 2, 9) or ''
+  return is_live(row) and string.sub(row, 2, 9) or ''
 end
 
 local function commit(keys, args)
@@ -94,11 +94,11 @@ local function commit(keys, args)
         if position_of then
           local row = fresh[position_of] or event_row(tag, position_of)
           if not row then return corrupt('an event id is known, and its event is not there: ' .. decimal(position_of)) end
-          if sub(row, 22) ~= args[at + 4] then
+          if string.sub(row, 22) ~= args[at + 4] then
             answer = { 'U', change - 1, decimal(position_of) }
             break
           end
-          same[#same + 1] = struct.pack('>I8', position_of) .. sub(row, 2, 9)
+          same[#same + 1] = struct.pack('>I8', position_of) .. string.sub(row, 2, 9)
         else
           unknown = change
         end
@@ -106,12 +106,12 @@ local function commit(keys, args)
       at = at + STEP[kind]
     end
     if not answer and #same > 0 then
-      answer = unknown and { 'P', unknown - 1 } or concat(same)
+      answer = unknown and { 'P', unknown - 1 } or table.concat(same)
     end
 
     -- The state of the log.
     if not answer and state ~= 'l' then
-      answer = state == 'b' and { 'B' } or { 'R', sub(state, 2), decimal(position) }
+      answer = state == 'b' and { 'B' } or { 'R', string.sub(state, 2), decimal(position) }
     end
 
     -- The checks.
@@ -155,7 +155,7 @@ local function commit(keys, args)
             answer = { 'W', change - 1, found(row) }
             break
           end
-          local revision = row and next_revision(sub(row, 2, 9)) or FIRST
+          local revision = row and next_revision(string.sub(row, 2, 9)) or FIRST
           revisions[change] = revision
           mine[record] = '\1' .. revision .. args[at + step - 1]
         end
@@ -213,9 +213,9 @@ local function commit(keys, args)
           local row
           -- The end of a record's chain: the position of its last event, that of its last landmark, the number of its events.
           if last then
-            row = '\1' .. revision .. sub(last, 1, 12) .. args[at + 4]
+            row = '\1' .. revision .. string.sub(last, 1, 12) .. args[at + 4]
             local many = struct.unpack('>I6', last, 13) + 1
-            local landmark = many % STRIDE == 0 and six or sub(last, 7, 12)
+            local landmark = many % STRIDE == 0 and six or string.sub(last, 7, 12)
             chains[record] = six .. landmark .. struct.pack('>I6', many)
           else
             row = '\1' .. revision .. NONE6 .. NONE6 .. args[at + 4]
@@ -239,7 +239,7 @@ local function commit(keys, args)
         for key, owner in pairs(settled) do owners[key] = owner end
         owned = true
       end
-      answer = concat(out)
+      answer = table.concat(out)
     end
     answers[number] = answer
     at = following
@@ -253,7 +253,7 @@ local function commit(keys, args)
   for i = 1, #events do
     local index = before + i - 1
     if not segment or index % SEGMENT == 0 then
-      local key = tag .. ':e:' .. decimal(floor(index / SEGMENT))
+      local key = tag .. ':e:' .. decimal(math.floor(index / SEGMENT))
       if redis.call('LLEN', key) ~= index % SEGMENT then
         return corrupt('the list ' .. key .. ' is not as long as the log says')
       end

@@ -10,10 +10,10 @@ local LARGEST = 9007199254740992
 -- How many values are handed to one command: Lua's stack takes no more than 8,000.
 local MANY = 4000
 
-local NONE6 = string.rep('\0', 6)
-local NONE8 = string.rep('\0', 8)
-local FIRST = string.rep('\0', 7) .. '\1'
-local byte, sub, floor, concat = string.byte, string.sub, math.floor, table.concat
+-- When a library is loaded, Lua's own libraries are not there yet: they are used in functions only.
+local NONE6 = '\0\0\0\0\0\0'
+local NONE8 = '\0\0\0\0\0\0\0\0'
+local FIRST = '\0\0\0\0\0\0\0\1'
 
 -- A number as text, exactly: Lua's own way cuts it to 14 digits.
 local function decimal(number)
@@ -82,7 +82,7 @@ end
 -- record's event before it (6), that of the landmark before it (6), and the event.
 local function event_row(tag, position)
   local index = position - 1
-  return redis.call('LINDEX', tag .. ':e:' .. decimal(floor(index / SEGMENT)), index % SEGMENT) or nil
+  return redis.call('LINDEX', tag .. ':e:' .. decimal(math.floor(index / SEGMENT)), index % SEGMENT) or nil
 end
 
 -- The head of a log: an error or nil, position, generation, state.
@@ -122,7 +122,7 @@ end
 -- A row: its version (1 byte), its revision (8), whether it is there (1); and if it is, the size of its identities (4), the
 -- identities (each a name and a value, each followed by NUL), and its attributes.
 local function is_live(row)
-  return row and byte(row, 10) == 1
+  return row and string.byte(row, 10) == 1
 end
 
 -- The identities of a record, as they are in its row: '' if there are none.
@@ -130,7 +130,7 @@ local function identities(row)
   if not is_live(row) then return '' end
   local size = struct.unpack('>I4', row, 11)
   if size == 0 then return '' end
-  return sub(row, 15, 14 + size)
+  return string.sub(row, 15, 14 + size)
 end
 
 local function each_identity(section)
