@@ -9,6 +9,12 @@ pub mod memory {
     pub use rekindle_memory::*;
 }
 
+#[cfg(feature = "postgres")]
+pub mod postgres {
+    //! The backend on PostgreSQL: feature `postgres`; with `postgres-tls` its connections can be encrypted.
+    pub use rekindle_postgres::*;
+}
+
 #[cfg(feature = "sled")]
 pub mod sled {
     //! The embedded, on-disk backend: feature `sled`.

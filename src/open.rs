@@ -14,6 +14,7 @@ impl Rekindle {
     /// |---|---|---|
     /// | `memory:` | in memory, gone with the process | `memory` |
     /// | `sled:./data` | a folder on this machine's disk | `sled` |
+    /// | `postgres://user@host/database` | the schema `rekindle` of a database, which was migrated | `postgres` |
     ///
     /// A URL that no backend is compiled in for is an `Unsupported` error of `start`, which names the feature to turn on.
     pub fn open(url: impl Into<String>) -> Builder {
@@ -34,22 +35,26 @@ async fn backend(url: &str) -> Result<Backend> {
         "memory" if rest.is_empty() => Ok(rekindle_memory::MemoryBackend::new().into()),
         #[cfg(feature = "sled")]
         "sled" if !rest.is_empty() => Ok(rekindle_sled::SledBackend::open(rest).await?.into()),
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => Ok(rekindle_postgres::PostgresBackend::connect(url).await?.into()),
         #[cfg(not(feature = "memory"))]
         "memory" => Err(not_compiled_in("memory")),
         #[cfg(not(feature = "sled"))]
         "sled" => Err(not_compiled_in("sled")),
-        "postgres" | "postgresql" | "redis" | "rediss" => Err(Error::unsupported(format!(
+        #[cfg(not(feature = "postgres"))]
+        "postgres" | "postgresql" => Err(not_compiled_in("postgres")),
+        "redis" | "rediss" => Err(Error::unsupported(format!(
             "a store of the kind {scheme:?} is not among the backends of this version of rekindle"
         ))),
         // The rest of a URL may hold a password.
         _ => {
             let _ = rest;
-            Err(Error::invalid(format!("{scheme:?} names no store: known are \"memory:\" and \"sled:FOLDER\"")))
+            Err(Error::invalid(format!("{scheme:?} names no store: known are \"memory:\", \"sled:FOLDER\" and \"postgres://..\"")))
         }
     }
 }
 
-#[cfg(not(all(feature = "memory", feature = "sled")))]
+#[cfg(not(all(feature = "memory", feature = "sled", feature = "postgres")))]
 fn not_compiled_in(feature: &str) -> Error {
     Error::unsupported(format!(
         "the {feature} backend is not compiled in: turn on the feature {feature:?} of the crate rekindle"

@@ -3,6 +3,8 @@
 //! Each file is a record; each commit of the first-parent history is one commit of the log, in the name of its author.
 //!
 //! `cargo run --release --example git_history [REPOSITORY] [--data FOLDER] [--record-only]`
+//!
+//! With `--features postgres`, `--data` takes the URL of a Postgres database as well.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program for people to look at")]
 
@@ -13,18 +15,19 @@ mod record;
 mod show;
 mod verify;
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use rekindle::sled::{SledBackend, SledConfig};
-use rekindle::{Limits, Rekindle};
+use rekindle::{Backend, Limits, Rekindle};
 
 use crate::file::File;
 use crate::git::{Repository, Result};
 
 struct Options {
     repository: PathBuf,
-    data: Option<PathBuf>,
+    data: Option<OsString>,
     record_only: bool,
 }
 
@@ -44,15 +47,11 @@ async fn run() -> Result<()> {
     let repository = Repository::open(&options.repository)?;
     // Without a folder of the user's, the data goes with the run.
     let temporary = tempfile::tempdir()?;
-    let folder = options.data.unwrap_or_else(|| temporary.path().join("git_history"));
-    println!("the history of {}, into {}", options.repository.display(), folder.display());
+    let data = options.data.unwrap_or_else(|| temporary.path().join("git_history").into());
+    let place = if data.to_str().is_some_and(is_postgres) { "Postgres".into() } else { data.to_string_lossy() };
+    println!("the history of {}, into {place}", options.repository.display());
 
-    // A commit of git can touch more files, and have a longer message, than a commit of the log may by default.
-    let config = SledConfig::new().with_limits(
-        Limits::default().with_commit_changes(1_000_000).with_metadata_bytes(16 << 20).with_event_bytes(32 << 20),
-    );
-    let log =
-        Rekindle::on(SledBackend::open_with(&folder, config).await?).log("git").resource::<File>().start().await?;
+    let log = Rekindle::on(backend(&data).await?).log("git").resource::<File>().start().await?;
     record::record(&log, &repository).await?;
     if !options.record_only {
         show::last_entries(&log).await?;
@@ -64,12 +63,35 @@ async fn run() -> Result<()> {
     Ok(())
 }
 
+/// The store in a folder, or at a URL of Postgres.
+async fn backend(data: &OsStr) -> Result<Backend> {
+    // A commit of git can touch more files, and have a longer message, than a commit of the log may by default.
+    let limits =
+        Limits::default().with_commit_changes(1_000_000).with_metadata_bytes(16 << 20).with_event_bytes(32 << 20);
+    match data.to_str().filter(|data| is_postgres(data)) {
+        #[cfg(feature = "postgres")]
+        Some(url) => {
+            use rekindle::postgres::{PostgresBackend, PostgresConfig};
+            let config = PostgresConfig::new().with_limits(limits);
+            PostgresBackend::migrate(url, &config).await?;
+            Ok(PostgresBackend::connect_with(url, config).await?.into())
+        }
+        #[cfg(not(feature = "postgres"))]
+        Some(_) => Err("for a Postgres database, build with --features postgres".into()),
+        None => Ok(SledBackend::open_with(data, SledConfig::new().with_limits(limits)).await?.into()),
+    }
+}
+
+fn is_postgres(data: &str) -> bool {
+    data.starts_with("postgres://") || data.starts_with("postgresql://")
+}
+
 fn options() -> Result<Options> {
     let mut options = Options { repository: PathBuf::from("."), data: None, record_only: false };
     let mut arguments = std::env::args_os().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
-            Some("--data") => options.data = Some(arguments.next().ok_or("--data takes a folder")?.into()),
+            Some("--data") => options.data = Some(arguments.next().ok_or("--data takes a folder")?),
             Some("--record-only") => options.record_only = true,
             Some(unknown) if unknown.starts_with('-') => {
                 return Err(format!(

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures::TryStreamExt;
+use rekindle::postgres::{PostgresBackend, PostgresConfig};
 use rekindle::store::Store;
 use rekindle::{
     Action, Builder, Clock, Context, Create, Destroy, Error, ErrorKind, Event, EventQuery, Log, Rejection, Rekindle,
@@ -32,6 +33,14 @@ macro_rules! on_each_backend {
             async fn sled() {
                 super::$name(crate::shop::Bed::sled().await).await;
             }
+
+            #[tokio::test]
+            async fn postgres() {
+                // Without a server it says that it was not run.
+                if let Some(bed) = crate::shop::Bed::postgres().await {
+                    super::$name(bed).await;
+                }
+            }
         }
     )*};
 }
@@ -52,6 +61,14 @@ impl Bed {
         let folder = tempfile::tempdir().unwrap();
         let store = rekindle::sled::SledBackend::open(folder.path().join("data")).await.unwrap();
         Self { store: Arc::new(store), _folder: Some(folder) }
+    }
+
+    pub async fn postgres() -> Option<Self> {
+        let server = rekindle_test_servers::postgres()?;
+        let config = PostgresConfig::new().with_schema(server.fresh_schema()).unwrap();
+        PostgresBackend::migrate(server.url(), &config).await.unwrap();
+        let store = PostgresBackend::connect_with(server.url(), config).await.unwrap();
+        Some(Self { store: Arc::new(store), _folder: None })
     }
 
     /// The store without any resource registered.

@@ -100,10 +100,7 @@ impl Checked {
         left: Vec<Result<Committed>>,
     ) -> Vec<Result<Committed>> {
         let mut left = left.into_iter();
-        answers
-            .into_iter()
-            .filter_map(|answer| answer.or_else(|| left.next()))
-            .collect()
+        answers.into_iter().filter_map(|answer| answer.or_else(|| left.next())).collect()
     }
 
     pub(crate) fn split(self) -> (Vec<Option<Result<Committed>>>, Vec<Commit>) {

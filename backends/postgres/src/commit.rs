@@ -10,11 +10,12 @@ use rekindle_core::store::decide::{Decided, decide};
 use rekindle_core::types::{Commit, Committed, LogId};
 use rekindle_core::{Error, Result};
 use sqlx::pool::PoolConnection;
-use sqlx::{Executor, PgConnection, Postgres};
+use sqlx::{Connection, Executor, PgConnection, Postgres};
 
 use crate::batch::{self, Asked, BatchLocks, Checked};
 use crate::config::LockMode;
-use crate::error::{classify, ends_connection, in_commit, is_rolled_back, is_stale};
+use crate::error::{classify, ends_connection, in_commit, is_lock_timeout, is_rolled_back, is_stale};
+use crate::open::POOL_PATIENCE;
 use crate::store::{Store, tenant};
 use crate::view::{self, Failed};
 use crate::write::write;
@@ -26,10 +27,10 @@ type Answers = Vec<Result<Committed>>;
 
 impl Store {
     /// Commits a batch. It must be carried through: run it in a task of its own.
-    pub(crate) async fn commit(self: &Arc<Self>, connection: PoolConnection<Postgres>, batch: Vec<Commit>) -> Answers {
+    pub(crate) async fn commit(self: &Arc<Self>, batch: Vec<Commit>) -> Answers {
         let (answers, commits) = Checked::new(batch, &self.config.limits).split();
         let mut left = Vec::with_capacity(commits.len());
-        let mut connection = Some(connection);
+        let mut connection = None;
         for step in batch::steps(commits) {
             left.extend(self.step(&mut connection, step).await);
         }
@@ -64,62 +65,77 @@ impl Store {
             *connection = Some(open);
             return decided.answers;
         }
-        match write(&mut open, &self.sql, &locks, &seen, &decided.logs).await {
-            Ok(()) => {
-                *connection = Some(open);
-                self.tell(decided)
-            }
+        let made = match write(&mut open, &self.sql, &locks, &seen, &decided.logs).await {
+            Ok(()) => Made::Answers(self.tell(decided)),
             Err(Failed::Sql(error)) if is_stale(&error) || is_rolled_back(&error) => {
-                drop(decided);
-                let (answers, open) = self.under_lock(open, &locks, &asked, step).await;
-                *connection = open;
+                self.under_lock(&mut open, &locks, &asked, &step).await
+            }
+            Err(Failed::Sql(error)) if is_lock_timeout(&error) => Made::Busy(decided.failed(&classify(error))),
+            Err(Failed::Sql(error)) if ends_connection(&error) => Made::Lost(decided.failed(&in_commit(error))),
+            Err(Failed::Sql(error)) => Made::Answers(decided.failed(&in_commit(error))),
+            Err(Failed::Rows(error)) => Made::Answers(decided.failed(&error)),
+        };
+        match made {
+            Made::Answers(answers) => {
+                *connection = Some(open);
                 answers
             }
-            Err(Failed::Sql(error)) => {
-                if ends_connection(&error) {
-                    open.close_on_drop();
-                } else {
-                    *connection = Some(open);
-                }
-                decided.failed(&in_commit(error))
+            Made::Lost(answers) => {
+                open.close_on_drop();
+                answers
             }
-            Err(Failed::Rows(error)) => {
-                *connection = Some(open);
-                decided.failed(&error)
+            Made::Busy(answers) if self.config.lock_timeout.is_some_and(|timeout| timeout <= POOL_PATIENCE) => answers,
+            Made::Busy(_) => {
+                // Others may need the connection more than who waits for a lock.
+                drop(open);
+                self.outside_pool(&locks, &asked, &step).await
             }
+        }
+    }
+
+    /// Makes a batch for which the lock was not free, on a connection of its own: there it waits as long as it is to.
+    async fn outside_pool(self: &Arc<Self>, locks: &BatchLocks, asked: &Asked, batch: &[Commit]) -> Answers {
+        let mut own = match self.connect(self.config.lock_timeout).await {
+            Ok(own) => own,
+            Err(error) => return vec![Err(error); batch.len()],
+        };
+        match self.under_lock(&mut own, locks, asked, batch).await {
+            Made::Answers(answers) | Made::Busy(answers) => {
+                // That the server is told is a courtesy: it notices by itself.
+                let _ = own.close().await;
+                answers
+            }
+            Made::Lost(answers) => answers,
         }
     }
 
     /// Makes a batch in a transaction that holds the locks from before it reads.
     async fn under_lock(
         self: &Arc<Self>,
-        mut open: PoolConnection<Postgres>,
+        open: &mut PgConnection,
         locks: &BatchLocks,
         asked: &Asked,
-        batch: Vec<Commit>,
-    ) -> (Answers, Option<PoolConnection<Postgres>>) {
-        let commits = batch.len();
+        batch: &[Commit],
+    ) -> Made {
         let mut rollbacks = 0;
         loop {
-            let made = self.transaction(&mut open, locks, asked, batch.clone()).await;
-            match made {
-                Ok(decided) => return (self.tell(decided), Some(open)),
-                Err(Broken { error, open_transaction, decided }) => {
-                    if open_transaction && open.execute("ROLLBACK").await.is_err() {
-                        open.close_on_drop();
-                        return (failed(decided, commits, error.answer()), None);
-                    }
-                    if error.is_rolled_back() && rollbacks < ROLLBACKS {
-                        rollbacks += 1;
-                        continue;
-                    }
-                    if error.ends_connection() {
-                        open.close_on_drop();
-                        return (failed(decided, commits, error.answer()), None);
-                    }
-                    return (failed(decided, commits, error.answer()), Some(open));
-                }
+            let Broken { error, open_transaction, decided } =
+                match self.transaction(open, locks, asked, batch.to_vec()).await {
+                    Ok(decided) => return Made::Answers(self.tell(decided)),
+                    Err(broken) => broken,
+                };
+            let lost = error.ends_connection() || (open_transaction && open.execute("ROLLBACK").await.is_err());
+            if !lost && error.is_rolled_back() && rollbacks < ROLLBACKS {
+                rollbacks += 1;
+                continue;
             }
+            let busy = error.sql().is_some_and(is_lock_timeout);
+            let answers = failed(decided, batch.len(), error.answer());
+            return match (lost, busy) {
+                (true, _) => Made::Lost(answers),
+                (false, true) => Made::Busy(answers),
+                (false, false) => Made::Answers(answers),
+            };
         }
     }
 
@@ -139,9 +155,7 @@ impl Store {
         })?;
         match open.execute("COMMIT").await {
             Ok(_) => Ok(decided),
-            Err(error) => {
-                Err(Broken { error: Cause::Commit(error), open_transaction: false, decided: Some(decided) })
-            }
+            Err(error) => Err(Broken { error: Cause::Commit(error), open_transaction: false, decided: Some(decided) }),
         }
     }
 
@@ -193,6 +207,16 @@ impl Store {
         }
         decided.answers
     }
+}
+
+/// What came of a batch on a connection.
+enum Made {
+    /// These answers.
+    Answers(Answers),
+    /// These answers, and the connection is of no more use.
+    Lost(Answers),
+    /// Nothing was changed, as a lock was not free in time; the answers say so.
+    Busy(Answers),
 }
 
 /// A transaction that failed.

@@ -21,15 +21,11 @@ impl EventStore for PostgresBackend {
         if commits == 0 {
             return Vec::new();
         }
-        // Until both are had, nothing is begun, and the future can be dropped without a trace.
+        // Until it is had, nothing is begun, and the future can be dropped without a trace.
         let held = self.store.locks.of_batch(&batch).await;
-        let connection = match self.store.connection().await {
-            Ok(connection) => connection,
-            Err(error) => return vec![Err(error); commits],
-        };
         let store = Arc::clone(&self.store);
         let task = tokio::spawn(async move {
-            let answers = store.commit(connection, batch).await;
+            let answers = store.commit(batch).await;
             drop(held);
             answers
         });

@@ -6,13 +6,12 @@ use rekindle_core::store::decide::rebuilding;
 use rekindle_core::store::{LocksHeld, RebuildMode};
 use rekindle_core::types::{Generation, LockKey, LogId, Position};
 use rekindle_core::{Error, Result};
-use sqlx::pool::PoolConnection;
-use sqlx::{Executor, PgConnection, Postgres};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::batch::BatchLocks;
 use crate::config::LockMode;
 use crate::error::{classify, damaged, ends_connection, in_commit, is_lock_timeout};
-use crate::rebuild::{Fenced, Link, Running, Session, is_running, rebuild_key};
+use crate::rebuild::{Fenced, Link, PATIENCE, Running, Session, is_running, rebuild_key};
 use crate::rows::{Columns, bigint};
 use crate::store::{Store, tenant};
 
@@ -48,11 +47,8 @@ impl Store {
     /// The id of a log, which is made if it is not there: a log without events reads as one that is not there.
     async fn id_of(&self, log: &LogId) -> Result<i64> {
         let mut connection = self.connection().await?;
-        let added = sqlx::query(self.sql.add_log())
-            .bind(log.name.as_str())
-            .bind(tenant(log))
-            .execute(&mut *connection)
-            .await;
+        let added =
+            sqlx::query(self.sql.add_log()).bind(log.name.as_str()).bind(tenant(log)).execute(&mut *connection).await;
         if let Err(error) = added {
             if ends_connection(&error) {
                 connection.close_on_drop();
@@ -112,11 +108,7 @@ impl Store {
             .map_err(classify)?;
         let Some(row) = rows.first() else { return Ok(None) };
         let columns = Columns(row);
-        Ok(Some(LockedLog {
-            id: columns.int8(0)?,
-            generation: columns.int8(1)?,
-            state: columns.int2(2)?,
-        }))
+        Ok(Some(LockedLog { id: columns.int8(0)?, generation: columns.int8(1)?, state: columns.int2(2)? }))
     }
 
     /// Takes the log's lock for a rebuild; `None` if the rebuild is over.
@@ -192,6 +184,7 @@ impl Store {
         if let Err(error) = self.purge(&mut session.connection, link.log, (old, old), None).await {
             tracing::warn!(%error, "an old generation could not be removed; it is removed by the next rebuild");
         }
+        session.close().await;
     }
 
     /// Ends a rebuild, and removes what it has loaded.
@@ -200,16 +193,14 @@ impl Store {
         // A fence that was dropped has ended its transaction; one that failed has not.
         session.connection.execute("ROLLBACK").await.map_err(classify)?;
         let generation = bigint(link.generation.get(), "the generation")?;
-        self.purge(&mut session.connection, link.log, (generation, generation), None).await.map_err(classify)
+        let purged = self.purge(&mut session.connection, link.log, (generation, generation), None).await;
+        session.close().await;
+        purged.map_err(classify)
     }
 
     /// Takes a rewound log as it is. It must be carried through.
-    pub(crate) async fn accept(
-        &self,
-        mut connection: PoolConnection<Postgres>,
-        log: &LogId,
-        lock: LockKey,
-    ) -> Result<()> {
+    pub(crate) async fn accept(&self, log: &LogId, lock: LockKey) -> Result<()> {
+        let mut connection = self.connect(self.config.lock_timeout).await?;
         let accepted = async {
             connection.execute("BEGIN").await.map_err(classify)?;
             let Some(locked) = self.lock_log(&mut connection, log, lock).await? else { return Ok(()) };
@@ -217,21 +208,18 @@ impl Store {
                 return Err(rebuilding(log));
             }
             let accept = sqlx::query(self.sql.accept_rewound()).bind(locked.id);
-            accept.execute(&mut *connection).await.map_err(classify)?;
+            accept.execute(&mut connection).await.map_err(classify)?;
             Ok(())
         };
         let accepted = accepted.await;
-        end(&mut connection, accepted).await
+        let accepted = end(&mut connection, accepted).await;
+        let _ = connection.close().await;
+        accepted
     }
 
     /// Puts an empty generation in use, and gives the number of records that were there. It must be carried through.
-    pub(crate) async fn clear(
-        &self,
-        mut connection: PoolConnection<Postgres>,
-        log: &LogId,
-        lock: LockKey,
-        held: LocksHeld,
-    ) -> Result<u64> {
+    pub(crate) async fn clear(&self, log: &LogId, lock: LockKey, held: LocksHeld) -> Result<u64> {
+        let mut connection = self.connect(self.config.lock_timeout).await?;
         let cleared = self.clear_in(&mut connection, log, lock).await;
         let cleared = end(&mut connection, cleared).await;
         drop(held);
@@ -239,9 +227,9 @@ impl Store {
         if let Some((id, generation)) = old
             && let Err(error) = self.purge(&mut connection, id, (generation, generation), None).await
         {
-            connection.close_on_drop();
             tracing::warn!(%error, "an old generation could not be removed; it is removed by the next rebuild");
         }
+        let _ = connection.close().await;
         Ok(records)
     }
 
@@ -253,27 +241,17 @@ impl Store {
     ) -> Result<(u64, Option<(i64, i64)>)> {
         connection.execute("BEGIN").await.map_err(classify)?;
         let Some(locked) = self.lock_log(connection, log, lock).await? else { return Ok((0, None)) };
-        let no_rebuild = match self.config.lock_mode {
+        let patience = format!("SET LOCAL lock_timeout = {}", PATIENCE.as_millis());
+        connection.execute(AssertSqlSafe(patience)).await.map_err(classify)?;
+        let alone = match self.config.lock_mode {
             LockMode::Advisory => {
-                let free = sqlx::query("SELECT pg_try_advisory_xact_lock($1)::integer")
-                    .bind(rebuild_key(self.schema(), locked.id))
-                    .fetch_one(&mut *connection)
-                    .await
-                    .map_err(classify)?;
-                Columns(&free).int4(0)? == 1
+                sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(rebuild_key(self.schema(), locked.id))
             }
-            LockMode::Row => {
-                let row = self.sql.composed("SELECT log FROM @schema@.rebuilds WHERE log = $1 FOR UPDATE NOWAIT");
-                match sqlx::query(row).bind(locked.id).execute(&mut *connection).await {
-                    Ok(_) => true,
-                    Err(error) if is_lock_timeout(&error) => false,
-                    Err(error) => return Err(classify(error)),
-                }
-            }
+            LockMode::Row => sqlx::query(self.sql.rebuild_row_lock()).bind(locked.id),
         };
-        if !no_rebuild {
-            return Err(is_running(log));
-        }
+        alone.execute(&mut *connection).await.map_err(|error| {
+            if is_lock_timeout(&error) { is_running("a", log).with_source(error) } else { classify(error) }
+        })?;
         if locked.state == 1 {
             return Ok((0, None));
         }
@@ -310,11 +288,10 @@ impl Store {
 }
 
 /// Ends a transaction: commits it if what it did went well.
-async fn end<T>(connection: &mut PoolConnection<Postgres>, done: Result<T>) -> Result<T> {
+async fn end<T>(connection: &mut PgConnection, done: Result<T>) -> Result<T> {
     let statement = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
-    if let Err(error) = connection.execute(statement).await {
-        connection.close_on_drop();
-        return done.and_then(|_| Err(in_commit(error)));
+    match connection.execute(statement).await {
+        Ok(_) => done,
+        Err(error) => done.and_then(|_| Err(in_commit(error))),
     }
-    done
 }

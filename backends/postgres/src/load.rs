@@ -40,7 +40,8 @@ impl Store {
     pub(crate) async fn loaded(&self, link: &Link, keys: &[RecordKey]) -> Result<Option<Vec<Option<LoadedRecord>>>> {
         let Some(mut session) = link.session().await else { return Ok(None) };
         let Some(session) = session.as_mut() else { return Ok(None) };
-        let to = Loading { sql: &self.sql, log: link.log, generation: bigint(link.generation.get(), "the generation")? };
+        let to =
+            Loading { sql: &self.sql, log: link.log, generation: bigint(link.generation.get(), "the generation")? };
         to.loaded(&mut session.connection, keys).await.map(Some)
     }
 
@@ -49,7 +50,8 @@ impl Store {
         let Some(mut session) = link.session().await else { return Ok(None) };
         let Some(session) = session.as_mut() else { return Ok(None) };
         check(&records)?;
-        let to = Loading { sql: &self.sql, log: link.log, generation: bigint(link.generation.get(), "the generation")? };
+        let to =
+            Loading { sql: &self.sql, log: link.log, generation: bigint(link.generation.get(), "the generation")? };
         let (new, known) = link.split(last_states(records));
         let written = to.write(&mut session.connection, link, &new, &known).await;
         if written.is_err() {
@@ -112,11 +114,7 @@ impl Link {
 }
 
 impl Loading<'_> {
-    async fn loaded(
-        &self,
-        connection: &mut PgConnection,
-        keys: &[RecordKey],
-    ) -> Result<Vec<Option<LoadedRecord>>> {
+    async fn loaded(&self, connection: &mut PgConnection, keys: &[RecordKey]) -> Result<Vec<Option<LoadedRecord>>> {
         let resources: Vec<&str> = keys.iter().map(|key| key.resource.as_str()).collect();
         let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
         let found = sqlx::query(self.sql.loaded()).bind(self.log).bind(self.generation).bind(resources).bind(ids);

@@ -80,7 +80,11 @@ async fn missing_made(connection: &mut PgConnection, schema: &Schema, mode: Lock
     connection.execute("BEGIN").await.map_err(Outcome::Lost)?;
     if mode == LockMode::Advisory {
         let lock = crate::rebuild::key_of(&format!("migrate {schema}"));
-        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(lock).execute(&mut *connection).await.map_err(Outcome::Lost)?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)")
+            .bind(lock)
+            .execute(&mut *connection)
+            .await
+            .map_err(Outcome::Lost)?;
     }
     connection.execute(AssertSqlSafe(of_schema(FIRST, schema))).await.map_err(Outcome::Lost)?;
     if mode == LockMode::Row {

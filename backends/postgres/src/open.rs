@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rekindle_core::store::{Durability, Locks, Watchers};
 use rekindle_core::types::{LogId, Position};
@@ -45,7 +46,8 @@ impl PostgresBackend {
     /// - `Unavailable`: the server cannot be reached.
     pub async fn connect_with(url: &str, config: PostgresConfig) -> Result<Self> {
         let options = options_of(url)?;
-        let settings = session_settings(&config);
+        let patience = config.lock_timeout.map_or(POOL_PATIENCE, |timeout| timeout.min(POOL_PATIENCE));
+        let settings = session_settings(Some(patience));
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.acquire_timeout)
@@ -94,7 +96,7 @@ impl PostgresBackend {
     /// Dropped, all missing migrations are made or none is.
     pub async fn migrate(url: &str, config: &PostgresConfig) -> Result<usize> {
         let mut connection = options_of(url)?.connect().await.map_err(classify)?;
-        apply(&mut connection, session_settings(config)).await.map_err(classify)?;
+        apply(&mut connection, session_settings(config.lock_timeout)).await.map_err(classify)?;
         check_server(&mut connection, &Sql::new(&config.schema)).await?;
         migrate::run(connection, config).await
     }
@@ -132,6 +134,10 @@ fn options_of(url: &str) -> Result<PgConnectOptions> {
     Ok(options.application_name("rekindle").disable_statement_logging())
 }
 
+/// So long a lock is waited for on a connection of the pool: who waits for longer goes on outside of it, so that no pool is
+/// used up by those who wait for one lock.
+pub(crate) const POOL_PATIENCE: Duration = Duration::from_millis(100);
+
 /// Sets a session up.
 pub(crate) async fn apply(connection: &mut PgConnection, settings: String) -> Result<(), sqlx::Error> {
     // Each of them is a text of this crate and numbers.
@@ -140,13 +146,17 @@ pub(crate) async fn apply(connection: &mut PgConnection, settings: String) -> Re
 
 /// What a session of this backend is set to. Every statement reads by a key, and is planned once: so the planner is kept from
 /// ways that suit the small tables of the beginning.
-pub(crate) fn session_settings(config: &PostgresConfig) -> String {
-    let mut settings = "SET jit = off; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
+pub(crate) fn session_settings(lock_timeout: Option<Duration>) -> String {
+    let mut settings =
+        "SET jit = off; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
         SET default_transaction_isolation = 'read committed'; SET client_min_messages = warning; \
         SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-        .to_owned();
-    if let Some(timeout) = config.lock_timeout {
-        settings.push_str(&format!("; SET lock_timeout = {}", timeout.as_millis().clamp(1, 2_147_483_647)));
+            .to_owned();
+    match lock_timeout {
+        Some(timeout) => {
+            settings.push_str(&format!("; SET lock_timeout = {}", timeout.as_millis().clamp(1, 2_147_483_647)));
+        }
+        None => settings.push_str("; RESET lock_timeout"),
     }
     settings
 }
@@ -157,10 +167,7 @@ async fn check_server(connection: &mut PgConnection, sql: &Sql) -> Result<Durabi
     let columns = Columns(&row);
     let (version, encoding, fsync) = (columns.int4(0)?, columns.text(1)?, columns.text(2)?);
     if version < OLDEST {
-        return Err(Error::unsupported(format!(
-            "the server is PostgreSQL {}; it takes 13 or later",
-            version / 10_000
-        )));
+        return Err(Error::unsupported(format!("the server is PostgreSQL {}; it takes 13 or later", version / 10_000)));
     }
     if encoding != "UTF8" {
         return Err(Error::unsupported(format!("the database is encoded in {encoding}; it takes UTF8")));

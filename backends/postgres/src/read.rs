@@ -1,5 +1,7 @@
 //! Reading pages of events.
 
+use std::sync::Arc;
+
 use rekindle_core::types::{Event, EventQuery, LogId, Order, Position};
 use rekindle_core::{Error, Result};
 use sqlx::postgres::PgArguments;
@@ -15,7 +17,7 @@ impl Store {
     ///
     /// The statement is one of a fixed number of texts: which filters are in it depends on which are asked for.
     pub(crate) async fn page(
-        &self,
+        self: &Arc<Self>,
         log: &LogId,
         query: &EventQuery,
         (first, last): (Position, Position),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rekindle_core::store::LocksHeld;
 use rekindle_core::types::{Generation, LogId};
 use rekindle_core::{Error, ErrorKind, Result};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 
 use crate::config::{LockMode, Schema};
@@ -21,7 +21,7 @@ use crate::open::{apply, session_settings};
 use crate::store::Store;
 
 /// So long a rebuild waits for the end of one before it: a server notices a little later that a client is gone.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The lock key of something that is no log: the 64-bit FNV-1a of its name.
 pub(crate) fn key_of(name: &str) -> i64 {
@@ -48,30 +48,25 @@ impl Session {
     /// Connects, and takes the lock of the log's rebuilds.
     pub(crate) async fn open(store: &Store, name: &LogId, log: i64) -> Result<Self> {
         let running = |error: sqlx::Error| {
-            if is_lock_timeout(&error) { is_running(name).with_source(error) } else { classify(error) }
+            if is_lock_timeout(&error) { is_running("another", name).with_source(error) } else { classify(error) }
         };
-        let mut connection = connect(store).await?;
+        let mut connection = store.connect(Some(PATIENCE)).await?;
         let keeper = match store.config.lock_mode {
             LockMode::Advisory => {
-                patient(&mut connection).await.map_err(classify)?;
-                sqlx::query("SELECT pg_advisory_lock($1)")
-                    .bind(rebuild_key(store.schema(), log))
-                    .execute(&mut connection)
-                    .await
-                    .map_err(running)?;
-                apply(&mut connection, session_settings(&store.config)).await.map_err(classify)?;
+                let lock = sqlx::query("SELECT pg_advisory_lock($1)").bind(rebuild_key(store.schema(), log));
+                lock.execute(&mut connection).await.map_err(running)?;
                 None
             }
             LockMode::Row => {
-                let mut keeper = connect(store).await?;
+                let mut keeper = store.connect(Some(PATIENCE)).await?;
                 sqlx::query(store.sql.rebuild_row()).bind(log).execute(&mut keeper).await.map_err(classify)?;
-                patient(&mut keeper).await.map_err(classify)?;
                 keeper.execute("BEGIN").await.map_err(classify)?;
                 let lock = sqlx::query(store.sql.rebuild_row_lock()).bind(log);
                 lock.execute(&mut keeper).await.map_err(running)?;
                 Some(keeper)
             }
         };
+        apply(&mut connection, session_settings(store.config.lock_timeout)).await.map_err(classify)?;
         // What is loaded need not be durable before the rebuild is finished, which waits for all of it.
         connection.execute("SET synchronous_commit = off").await.map_err(classify)?;
         Ok(Self { connection, keeper })
@@ -85,29 +80,22 @@ impl Session {
         }
     }
 
-    async fn close(self) {
-        // That the server is told is a courtesy: it notices by itself.
-        let _ = self.connection.close().await;
-        if let Some(keeper) = self.keeper {
+    /// Frees the lock, and closes the connections.
+    pub(crate) async fn close(mut self) {
+        // If it does not come off, the server frees the lock when it notices that the session is gone.
+        if let Some(mut keeper) = self.keeper {
+            let _ = keeper.execute("ROLLBACK").await;
             let _ = keeper.close().await;
+        } else {
+            let _ = self.connection.execute("ROLLBACK; SELECT pg_advisory_unlock_all()").await;
         }
+        let _ = self.connection.close().await;
     }
 }
 
-async fn connect(store: &Store) -> Result<PgConnection> {
-    let mut connection = store.options.connect().await.map_err(classify)?;
-    apply(&mut connection, session_settings(&store.config)).await.map_err(classify)?;
-    Ok(connection)
-}
-
-async fn patient(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let setting = format!("SET lock_timeout = {}", PATIENCE.as_millis());
-    connection.execute(AssertSqlSafe(setting)).await.map(|_| ())
-}
-
-/// The error for a log that is being rebuilt.
-pub(crate) fn is_running(log: &LogId) -> Error {
-    Error::new(ErrorKind::Rebuilding, format!("another rebuild of {log} is running"))
+/// The error for a log that is being rebuilt: `which` is "a" or "another".
+pub(crate) fn is_running(which: &str, log: &LogId) -> Error {
+    Error::new(ErrorKind::Rebuilding, format!("{which} rebuild of {log} is running"))
 }
 
 /// A running rebuild, shared by its calls that are under way.

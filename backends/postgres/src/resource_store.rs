@@ -63,9 +63,7 @@ impl ResourceStore for PostgresBackend {
         let cursor = query.cursor_id()?.map(|id| id.as_str().to_owned());
         let (statement, beyond) = match query.order {
             Order::Forward => (store.sql.list_forward(), cursor.unwrap_or_default()),
-            Order::Backward => {
-                (store.sql.list_backward(), cursor.unwrap_or_else(|| ABOVE_ALL.to_string().repeat(257)))
-            }
+            Order::Backward => (store.sql.list_backward(), cursor.unwrap_or_else(|| ABOVE_ALL.to_string().repeat(257))),
         };
         let statement = sqlx::query(statement)
             .bind(log.name.as_str())
@@ -168,10 +166,9 @@ impl ResourceStore for PostgresBackend {
 
     async fn accept_rewound(&self, log: &LogId, lock: LockKey) -> Result<()> {
         let held = self.store.locks.of_key(lock).await;
-        let connection = self.store.connection().await?;
         let (store, log) = (Arc::clone(&self.store), log.clone());
         carried(async move {
-            let accepted = store.accept(connection, &log, lock).await;
+            let accepted = store.accept(&log, lock).await;
             drop(held);
             accepted
         })
@@ -180,9 +177,8 @@ impl ResourceStore for PostgresBackend {
 
     async fn clear(&self, log: &LogId, lock: LockKey) -> Result<u64> {
         let held = self.store.locks.of_key(lock).await;
-        let connection = self.store.connection().await?;
         let (store, log) = (Arc::clone(&self.store), log.clone());
-        carried(async move { store.clear(connection, &log, lock, held).await }).await
+        carried(async move { store.clear(&log, lock, held).await }).await
     }
 }
 

@@ -230,7 +230,8 @@ pub(crate) fn identities_text(identities: &[IdentityValue]) -> Result<Option<Str
 
 /// A value as JSON text.
 pub(crate) fn to_text(value: &impl serde::Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|source| Error::invalid("a list cannot be written as JSON").with_source(source))
+    serde_json::to_string(value)
+        .map_err(|source| Error::invalid("a list cannot be written as JSON").with_source(source))
 }
 
 /// Identities from their column.

@@ -1,17 +1,19 @@
 //! What all handles of one backend share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rekindle_core::store::{Durability, Locks, Watchers};
 use rekindle_core::types::LogId;
-use rekindle_core::{Error, Result};
+use rekindle_core::{Error, ErrorKind, Result};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgRow};
 use sqlx::query::Query;
-use sqlx::{Execute, Postgres};
+use sqlx::{ConnectOptions, Execute, PgConnection, Postgres};
 
 use crate::config::{PostgresConfig, Schema};
 use crate::error::{classify, ends_connection};
+use crate::open::{apply, session_settings};
 use crate::rows::{self, Columns};
 use crate::sql::Sql;
 use crate::wake::{Hints, Listener};
@@ -46,6 +48,13 @@ impl Store {
         self.pool.acquire().await.map_err(classify)
     }
 
+    /// A connection outside of the pool, on which a lock is waited for so long.
+    pub(crate) async fn connect(&self, lock_timeout: Option<Duration>) -> Result<PgConnection> {
+        let mut connection = self.options.connect().await.map_err(classify)?;
+        apply(&mut connection, session_settings(lock_timeout)).await.map_err(classify)?;
+        Ok(connection)
+    }
+
     /// How many connections may have died with one server.
     pub(crate) fn attempts(&self) -> u32 {
         self.config.max_connections.saturating_add(1)
@@ -53,34 +62,47 @@ impl Store {
 
     /// Runs a query that changes nothing. If the connection turns out to be dead, as all are after the server was
     /// restarted, it is run again on another one.
-    pub(crate) async fn read(&self, mut query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
-        let arguments = query.take_arguments().map_err(|error| classify(sqlx::Error::Encode(error)))?.unwrap_or_default();
-        let statement = query.sql();
-        let mut attempt = 1;
-        loop {
-            let mut connection = self.connection().await?;
-            let query = sqlx::query_with(statement.clone(), arguments.clone());
-            match query.fetch_all(&mut *connection).await {
-                Ok(rows) => return Ok(rows),
-                Err(error) if ends_connection(&error) => {
-                    connection.close_on_drop();
-                    if attempt >= self.attempts() {
+    ///
+    /// It runs in a task of its own: a future that is kept and never polled again must not keep a connection of the pool.
+    pub(crate) async fn read(self: &Arc<Self>, mut query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
+        let arguments = query.take_arguments().map_err(|error| classify(sqlx::Error::Encode(error)))?;
+        let (statement, arguments) = (query.sql(), arguments.unwrap_or_default());
+        let store = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let mut attempt = 1;
+            loop {
+                let mut connection = store.connection().await?;
+                let query = sqlx::query_with(statement.clone(), arguments.clone());
+                match query.fetch_all(&mut *connection).await {
+                    Ok(rows) => return Ok(rows),
+                    Err(error) if ends_connection(&error) && attempt < store.attempts() => {
+                        connection.close_on_drop();
+                        attempt += 1;
+                    }
+                    Err(error) => {
+                        if ends_connection(&error) {
+                            connection.close_on_drop();
+                        }
                         return Err(classify(error));
                     }
-                    attempt += 1;
                 }
-                Err(error) => return Err(classify(error)),
             }
-        }
+        });
+        task.await.map_err(|error| unread().with_source(error))?
     }
 
     /// The head of a log; the default one if there is no such log.
-    pub(crate) async fn head(&self, log: &LogId) -> Result<rekindle_core::store::Head> {
+    pub(crate) async fn head(self: &Arc<Self>, log: &LogId) -> Result<rekindle_core::store::Head> {
         let query = sqlx::query(self.sql.head()).bind(log.name.as_str()).bind(tenant(log));
         let rows = self.read(query).await?;
         let Some(row) = rows.first() else { return Ok(rekindle_core::store::Head::default()) };
         let columns = Columns(row);
-        let read = || rows::head(columns.count(0)?, columns.count(1)?, columns.int2(2)?.into(), columns.count_or_null(3)?);
+        let read =
+            || rows::head(columns.count(0)?, columns.count(1)?, columns.int2(2)?.into(), columns.count_or_null(3)?);
         read().map_err(|error: Error| error.at(format!("the head of the log {log}")))
     }
+}
+
+fn unread() -> Error {
+    Error::new(ErrorKind::Unavailable, "the task that read came to no end: the runtime was shut down")
 }

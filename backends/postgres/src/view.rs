@@ -132,9 +132,8 @@ fn take(seen: &mut Seen, asked: &Asked, columns: Columns<'_>, known: &mut Vec<us
     match kind {
         0 => {
             let log = asked.logs.get(place).ok_or_else(unasked)?;
-            let head =
-                rows::head(columns.count(3)?, columns.count(4)?, columns.int4(7)?, columns.count_or_null(6)?)
-                    .map_err(|error| error.at(format!("the head of the log {log}")))?;
+            let head = rows::head(columns.count(3)?, columns.count(4)?, columns.int4(7)?, columns.count_or_null(6)?)
+                .map_err(|error| error.at(format!("the head of the log {log}")))?;
             let entry = seen.logs.entry(log.clone()).or_default();
             (entry.id, entry.version, entry.head) = (columns.int8(2)?, columns.int8(5)?, head);
         }

@@ -16,7 +16,7 @@ use super::work::{open, open_input};
 const SINGLES: usize = 1_000;
 
 pub(crate) async fn run(options: &Options) -> Result<Report> {
-    let mut report = Report::new("commit");
+    let mut report = Report::new("commit", "sled");
     for &callers in &options.callers {
         let commits = (callers * 400).clamp(2_000, 60_000);
         let (mut ours, mut grouped, mut single) = (Vec::new(), Vec::new(), Vec::new());
@@ -57,7 +57,7 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
 }
 
 /// Commits a second, and each commit's latency in microseconds.
-async fn record(log: &Log, callers: usize, commits: usize) -> Result<(f64, Histogram<u64>)> {
+pub(super) async fn record(log: &Log, callers: usize, commits: usize) -> Result<(f64, Histogram<u64>)> {
     let next = Arc::new(AtomicU64::new(0));
     let started = Instant::now();
     let tasks: Vec<_> = (0..callers)

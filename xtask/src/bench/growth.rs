@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use rekindle::{EventQuery, Position};
+use rekindle::{EventQuery, Log, Position};
 
 use super::Options;
 use super::report::{Report, Result, ratios};
@@ -11,15 +11,21 @@ use super::work::{Credit, fill, open};
 const SAMPLES: u64 = 300;
 
 pub(crate) async fn run(options: &Options) -> Result<Report> {
-    let mut report = Report::new("growth");
+    let mut report = Report::new("growth", "sled");
     let folder = tempfile::tempdir()?;
     let log = open(folder.path()).await?;
+    measure(&log, options, &mut report).await?;
+    Ok(report)
+}
+
+/// Fills the log tenfold, again and again, and measures at each size.
+pub(super) async fn measure(log: &Log, options: &Options, report: &mut Report) -> Result<()> {
     let session = log.as_system("bench");
     let mut ids = Vec::new();
     let mut first: Option<(Vec<f64>, Vec<f64>)> = None;
     let mut size = 10_000;
     while size <= options.events {
-        fill(&log, &mut ids, size, (options.events / 10).min(size)).await?;
+        fill(log, &mut ids, size, (options.events / 10).min(size)).await?;
         let (mut commits, mut pages) = (Vec::new(), Vec::new());
         for round in 0..options.rounds as u64 {
             let started = Instant::now();
@@ -50,5 +56,5 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
         }
         size *= 10;
     }
-    Ok(report)
+    Ok(())
 }

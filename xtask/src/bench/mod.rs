@@ -2,6 +2,7 @@
 
 mod commit;
 mod growth;
+mod postgres;
 mod raw;
 mod replay;
 mod report;
@@ -22,12 +23,15 @@ pub(crate) struct Options {
 }
 
 const USAGE: &str = "\
-usage: cargo xtask bench NAME [--backend sled] [--rounds N] [--events N] [--callers N,N,..] [--json FILE]
+usage: cargo xtask bench NAME [--backend sled|postgres] [--rounds N] [--events N] [--callers N,N,..] [--json FILE]
 
   commit   commits a second at several numbers of callers, beside raw loops that write the same rows
   replay   replayed events a second and peak memory
   scan     events read a second in pages, beside a raw scan of the same rows
-  growth   commit and page latency as the log grows";
+  import   events and records loaded in bulk, beside COPY of the same rows (postgres only)
+  growth   commit and page latency as the log grows
+
+With postgres, a server of its own is started, which syncs; REKINDLE_TEST_POSTGRES_URL does not count here.";
 
 /// Runs one benchmark.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
@@ -36,18 +40,22 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
         return runtime()?.block_on(replay::measure(folder.as_ref())).map_err(|error| error.to_string());
     }
     let events = match name.as_str() {
-        "replay" | "scan" | "growth" => 1_000_000,
+        "replay" | "scan" | "growth" | "import" => 1_000_000,
         _ => 0,
     };
     let mut options = Options { rounds: 5, events, callers: vec![1, 8, 32, 128, 512], json: None };
+    let mut postgres = false;
     let mut rest = rest.iter();
     while let Some(option) = rest.next() {
         let value = rest.next().ok_or_else(|| format!("{option} takes a value\n\n{USAGE}"))?;
         let number =
             |text: &str| text.replace('_', "").parse::<u64>().map_err(|_| format!("{text:?} is no number\n\n{USAGE}"));
         match option.as_str() {
-            "--backend" if value == "sled" => {}
-            "--backend" => return Err(format!("there is no benchmark of the backend {value:?}: known is sled")),
+            "--backend" if value == "sled" => postgres = false,
+            "--backend" if value == "postgres" => postgres = true,
+            "--backend" => {
+                return Err(format!("there is no benchmark of the backend {value:?}: known are sled and postgres"));
+            }
             "--rounds" => options.rounds = number(value)?.max(1) as usize,
             "--events" => options.events = number(value)?,
             "--callers" => {
@@ -59,6 +67,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     }
     let report = runtime()?.block_on(async {
         match name.as_str() {
+            _ if postgres => postgres::run(name, &options).await,
             "commit" => commit::run(&options).await,
             "replay" => replay::run(&options).await,
             "scan" => scan::run(&options).await,

@@ -17,15 +17,21 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
     log.shutdown().await?;
     drop(log);
     // Each round is a process of its own: so the memory that is measured is that of opening and replaying.
-    let rounds = (0..options.rounds).map(|_| round(folder.path())).collect::<Result<Vec<_>>>()?;
+    let mut report = Report::new("replay", "sled");
+    rounds(folder.path(), options, &mut report)?;
+    println!("sled's cache, a part of that memory: {} MiB", CACHE >> 20);
+    Ok(report)
+}
+
+/// Measures each round in a process of its own.
+pub(super) fn rounds(place: &Path, options: &Options, report: &mut Report) -> Result<()> {
+    let rounds = (0..options.rounds).map(|_| round(place)).collect::<Result<Vec<_>>>()?;
     let figures = |at: usize| rounds.iter().map(|round| round[at]).collect::<Vec<_>>();
-    let mut report = Report::new("replay");
     report.figure("replay, shadow", "events/s", &figures(0));
     report.figure("peak memory of the process", "MiB", &figures(1));
     report.figure("replay, shadow, 1 worker", "events/s", &figures(2));
     report.figure("replay, in place", "events/s", &figures(3));
-    println!("sled's cache, a part of that memory: {} MiB", CACHE >> 20);
-    Ok(report)
+    Ok(())
 }
 
 fn round(folder: &Path) -> Result<[f64; 4]> {
@@ -43,7 +49,10 @@ fn round(folder: &Path) -> Result<[f64; 4]> {
 
 /// One round, in a process of its own; its figures are its output.
 pub(crate) async fn measure(folder: &Path) -> Result<()> {
-    let log = open(folder).await?;
+    let log = match folder.to_str().and_then(super::postgres::url_of) {
+        Some((url, schema)) => super::postgres::open(url, schema).await?,
+        None => open(folder).await?,
+    };
     let started = Instant::now();
     let replayed = log.replay().await?;
     let shadow = replayed.events as f64 / started.elapsed().as_secs_f64();

@@ -12,8 +12,8 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(name: &str) -> Self {
-        let figures = Map::from_iter([("bench".to_owned(), json!(name)), ("backend".to_owned(), json!("sled"))]);
+    pub(crate) fn new(name: &str, backend: &str) -> Self {
+        let figures = Map::from_iter([("bench".to_owned(), json!(name)), ("backend".to_owned(), json!(backend))]);
         Self { figures }
     }
 

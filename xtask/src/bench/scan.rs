@@ -11,7 +11,7 @@ use super::work::{fill, open};
 const PAGE: usize = 5_000;
 
 pub(crate) async fn run(options: &Options) -> Result<Report> {
-    let mut report = Report::new("scan");
+    let mut report = Report::new("scan", "sled");
     let folder = tempfile::tempdir()?;
     println!("recording {} events", options.events);
     let log = open(folder.path()).await?;

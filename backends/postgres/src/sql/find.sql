@@ -1,7 +1,16 @@
 SELECT l.state, i.owner, r.revision, r.attributes, r.identities
 FROM @schema@.logs l
-LEFT JOIN @schema@.identities i
-    ON i.log = l.id AND i.generation = l.generation AND i.resource = $3 AND i.name = $4 AND i.value = $5
-LEFT JOIN @schema@.records r
-    ON r.log = l.id AND r.generation = l.generation AND r.resource = $3 AND r.id = i.owner
+LEFT JOIN LATERAL (
+    SELECT known.owner
+    FROM @schema@.identities known
+    WHERE known.log = l.id AND known.generation = l.generation AND known.resource = $3 AND known.name = $4
+        AND known.value = $5
+    OFFSET 0
+) i ON true
+LEFT JOIN LATERAL (
+    SELECT known.revision, known.attributes, known.identities
+    FROM @schema@.records known
+    WHERE known.log = l.id AND known.generation = l.generation AND known.resource = $3 AND known.id = i.owner
+    OFFSET 0
+) r ON true
 WHERE l.name = $1 AND l.tenant = $2

@@ -1,3 +1,12 @@
-DELETE FROM @schema@.identities i
-USING unnest($3::text[], $4::text[], $5::text[]) AS freed(resource, name, value)
-WHERE i.log = $1 AND i.generation = $2 AND i.resource = freed.resource AND i.name = freed.name AND i.value = freed.value
+DELETE FROM @schema@.identities
+WHERE ctid = ANY(ARRAY(
+    SELECT i.ctid
+    FROM unnest($3::text[], $4::text[], $5::text[]) AS freed(resource, name, value)
+    CROSS JOIN LATERAL (
+        SELECT known.ctid
+        FROM @schema@.identities known
+        WHERE known.log = $1 AND known.generation = $2 AND known.resource = freed.resource AND known.name = freed.name
+            AND known.value = freed.value
+        OFFSET 0
+    ) i
+))
