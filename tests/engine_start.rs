@@ -146,7 +146,7 @@ async fn urls_that_name_no_store_are_told_which_ones_do() {
         ("SLED:./data", "SLED"),
     ] {
         let error = refused(Rekindle::open(url)).await;
-        let told = format!("{scheme:?} names no store: known are \"memory:\" and \"sled:FOLDER\"");
+        let told = format!("{scheme:?} names no store: known are \"memory:\", \"sled:FOLDER\", \"postgres://..\" and \"redis://..\"");
         assert_eq!((error.kind(), error.message()), (&ErrorKind::Invalid, &*told), "{url}");
     }
     for url in ["postgres://ada:secret@localhost/shop", "redis://:secret@localhost"] {
