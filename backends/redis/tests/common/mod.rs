@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses some of it")]
 
+pub mod load;
+
 use rekindle_core::types::{
     ActionName, ActionType, Change, Commit, EventId, Expected, IdentityValue, Json, LockKey, LogId, NewEvent, Payload,
     RecordKey, RecordWrite, Timestamp, WriteState,
