@@ -23,7 +23,14 @@ pub(crate) struct Failure {
 
 /// What is connected to.
 #[derive(Debug)]
-pub(crate) enum Link {
+pub(crate) struct Link {
+    main: Way,
+    /// For commits that wait for replicas: what comes behind them on a connection waits, too.
+    waiting: Way,
+}
+
+#[derive(Debug)]
+pub(crate) enum Way {
     Server(Server),
     Cluster(Cluster),
 }
@@ -31,21 +38,26 @@ pub(crate) enum Link {
 impl Link {
     /// A link to the server or the cluster at this URL; the first call connects.
     pub(crate) fn new(url: &str, config: &RedisConfig) -> RedisResult<Self> {
-        match cluster_nodes(url) {
-            Some(nodes) => Ok(Self::Cluster(Cluster::new(nodes, config)?)),
-            None => Ok(Self::Server(Server::new(url, config)?)),
-        }
+        let way = || match cluster_nodes(url) {
+            Some(nodes) => Cluster::new(nodes, config).map(Way::Cluster),
+            None => Server::new(url, config).map(Way::Server),
+        };
+        Ok(Self { main: way()?, waiting: way()? })
+    }
+
+    pub(crate) fn way(&self) -> &Way {
+        &self.main
     }
 
     pub(crate) fn is_cluster(&self) -> bool {
-        matches!(self, Self::Cluster(_))
+        matches!(self.main, Way::Cluster(_))
     }
 
     /// Makes one call, once.
     pub(crate) async fn send(&self, call: &Cmd) -> Result<Value, Failure> {
-        match self {
-            Self::Server(server) => server.send(call).await,
-            Self::Cluster(cluster) => cluster.send(call).await,
+        match &self.main {
+            Way::Server(server) => server.send(call).await,
+            Way::Cluster(cluster) => cluster.send(call).await,
         }
     }
 
@@ -61,9 +73,9 @@ impl Link {
         let mut both = redis::pipe();
         // A timeout of 0 would be none.
         both.add_command(call.clone()).cmd("WAIT").arg(count).arg(timeout.as_millis().max(1).to_string());
-        let mut answers = match self {
-            Self::Server(server) => server.send_pipeline(&both).await,
-            Self::Cluster(cluster) => cluster.send_pipeline(&both).await,
+        let mut answers = match &self.waiting {
+            Way::Server(server) => server.send_pipeline(&both).await,
+            Way::Cluster(cluster) => cluster.send_pipeline(&both).await,
         }?
         .into_iter();
         let lost = || RedisError::from((redis::ErrorKind::Parse, "a pipeline has too few answers"));
@@ -75,9 +87,9 @@ impl Link {
 
     /// Makes one call on a server, or on each primary of a cluster.
     pub(crate) async fn send_to_all(&self, call: &Cmd) -> Result<Vec<Value>, Failure> {
-        match self {
-            Self::Server(server) => server.send(call).await.map(|answer| vec![answer]),
-            Self::Cluster(cluster) => cluster.send_to_all(call).await,
+        match &self.main {
+            Way::Server(server) => server.send(call).await.map(|answer| vec![answer]),
+            Way::Cluster(cluster) => cluster.send_to_all(call).await,
         }
     }
 }

@@ -11,7 +11,7 @@ use rekindle_core::types::{LogId, Position};
 use tokio::sync::mpsc;
 
 use crate::config::RedisConfig;
-use crate::link::Link;
+use crate::link::{Link, Way};
 use crate::store::Store;
 
 /// The channels that this process listens on.
@@ -45,10 +45,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 impl Hints {
     pub(crate) fn new(config: &RedisConfig, link: &Link) -> Self {
-        let from = match link {
+        let from = match link.way() {
             _ if !config.publish => None,
-            Link::Server(server) => Some(From::Server(server.client().clone())),
-            Link::Cluster(cluster) => Some(From::Cluster(ClusterClientOf { nodes: cluster.nodes().to_vec() })),
+            Way::Server(server) => Some(From::Server(server.client().clone())),
+            Way::Cluster(cluster) => Some(From::Cluster(ClusterClientOf { nodes: cluster.nodes().to_vec() })),
         };
         Self { from, wanted: Mutex::default() }
     }

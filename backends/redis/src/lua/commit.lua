@@ -86,7 +86,7 @@ local function commit(keys, args)
     local first_change = at
 
     -- Known event ids.
-    local same, unknown = {}, nil
+    local same, unknown
     for change = 1, changes do
       local kind = args[at]
       if kind ~= 'w' then
@@ -105,7 +105,7 @@ local function commit(keys, args)
       end
       at = at + STEP[kind]
     end
-    if not answer and #same > 0 then
+    if not answer and same then
       answer = unknown and { 'P', unknown - 1 } or table.concat(same)
     end
 
@@ -138,8 +138,9 @@ local function commit(keys, args)
     end
 
     -- The writes, one after the other.
-    local mine, touched, revisions = {}, {}, {}
+    local mine, touched, revisions
     if not answer then
+      mine, touched, revisions = {}, {}, {}
       at = first_change
       for change = 1, changes do
         local kind = args[at]
@@ -202,7 +203,7 @@ local function commit(keys, args)
 
     -- The commit succeeds: its events take their positions.
     if not answer then
-      local out = {}
+      local out
       at = first_change
       for change = 1, changes do
         local kind = args[at]
@@ -210,7 +211,7 @@ local function commit(keys, args)
           local record, bucket, id = tonumber(args[at + 1]), tonumber(args[at + 2]), args[at + 3]
           position = position + 1
           local six, revision, last = struct.pack('>I6', position), revisions[change] or NONE8, chains[record]
-          local row
+          local row, place = nil, '\0\0' .. six .. revision
           -- The end of a record's chain: the position of its last event, that of its last landmark, the number of its events.
           if last then
             row = '\1' .. revision .. string.sub(last, 1, 12) .. args[at + 4]
@@ -225,9 +226,15 @@ local function commit(keys, args)
           events[#events + 1] = row
           fresh[position], known[id] = row, position
           local rows = id_rows[bucket]
-          rows[#rows + 1] = id
-          rows[#rows + 1] = decimal(position)
-          out[#out + 1] = struct.pack('>I8', position) .. revision
+          local count = #rows
+          rows[count + 1], rows[count + 2] = id, position
+          if not out then
+            out = place
+          elseif type(out) == 'string' then
+            out = { out, place }
+          else
+            out[#out + 1] = place
+          end
         end
         at = at + STEP[kind]
       end
@@ -239,7 +246,7 @@ local function commit(keys, args)
         for key, owner in pairs(settled) do owners[key] = owner end
         owned = true
       end
-      answer = table.concat(out)
+      answer = type(out) == 'table' and table.concat(out) or out or ''
     end
     answers[number] = answer
     at = following

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use redis::cmd;
 use rekindle_core::codec;
-use rekindle_core::types::NewEvent;
+use rekindle_core::types::{Change, Commit, Expected, Json, LockKey, LogId, NewEvent, RecordWrite, WriteState};
 use rekindle_test_servers::Redis;
 
 use super::super::report::Result;
@@ -64,6 +64,21 @@ impl Rows {
             }
         }
         Ok(Self(rows))
+    }
+
+    /// The commits that wrote them.
+    pub(super) fn commits(&self, log: &LogId) -> Result<Vec<Commit>> {
+        let commits = self.0.iter().map(|row| {
+            let event: NewEvent = codec::decode(&row.event[HEAD..])?;
+            // Version, revision, whether it is there, the size of its identities, which it has none of; then the attributes.
+            let attributes = Json::parse(String::from_utf8(row.record[14..].to_vec())?)?;
+            let state = Some(WriteState { attributes, identities: Vec::new() });
+            let write = RecordWrite { key: event.key(), expected: Expected::Absent, state };
+            let mut commit = Commit::new(log.clone(), LockKey::One(1));
+            commit.changes.push(Change { event: Some(event), write: Some(write) });
+            Ok(commit)
+        });
+        commits.collect()
     }
 
     /// Writes them all, as many in flight as there are callers: two calls with half of them each, as callers that wait for
