@@ -54,7 +54,9 @@ async fn backend(url: &str) -> Result<Backend> {
         // The rest of a URL may hold a password.
         _ => {
             let _ = rest;
-            Err(Error::invalid(format!("{scheme:?} names no store: known are \"memory:\", \"sled:FOLDER\", \"postgres://..\" and \"redis://..\"")))
+            Err(Error::invalid(format!(
+                "{scheme:?} names no store: known are \"memory:\", \"sled:FOLDER\", \"postgres://..\" and \"redis://..\""
+            )))
         }
     }
 }

@@ -31,10 +31,7 @@ fn committed(bytes: &[u8]) -> Result<Committed> {
         let both = u128::from_be_bytes(*event);
         let position = u64::try_from(both >> 64).unwrap_or(u64::MAX);
         let revision = u64::try_from(both & u128::from(u64::MAX)).unwrap_or(u64::MAX);
-        CommittedEvent {
-            position: Position::new(position),
-            revision: (revision > 0).then(|| Revision::new(revision)),
-        }
+        CommittedEvent { position: Position::new(position), revision: (revision > 0).then(|| Revision::new(revision)) }
     });
     Ok(Committed { events: events.collect() })
 }

@@ -26,7 +26,8 @@ pub(crate) struct Encoded<'a> {
 impl<'a> Encoded<'a> {
     pub(crate) fn new(place: usize, commit: &'a Commit) -> Result<Self> {
         let events = commit.events().map(codec::encode).collect::<Result<Vec<_>>>()?;
-        let states = commit.writes().filter_map(|write| write.state.as_ref()).map(|state| state.attributes.as_str().len());
+        let states =
+            commit.writes().filter_map(|write| write.state.as_ref()).map(|state| state.attributes.as_str().len());
         let bytes = events.iter().map(Vec::len).sum::<usize>() + states.sum::<usize>();
         if bytes > MOST_BYTES_OF_ONE {
             let message = format!("a commit has {bytes} bytes; Redis takes at most {MOST_BYTES_OF_ONE} at once");
@@ -182,7 +183,12 @@ pub(crate) fn write(call: &mut Cmd, tag: &Tag, mode: &str, publish: &str, commit
     }
 }
 
-fn write_commit(call: &mut Cmd, records: &Records<'_>, encoded: &Encoded<'_>, buckets: &mut impl Iterator<Item = usize>) {
+fn write_commit(
+    call: &mut Cmd,
+    records: &Records<'_>,
+    encoded: &Encoded<'_>,
+    buckets: &mut impl Iterator<Item = usize>,
+) {
     let commit = encoded.commit;
     let of_check = |check: &Check| if matches!(check, Check::Record { .. }) { 3 } else { 4 };
     let of_change = |change: &Change| match (&change.event, &change.write) {

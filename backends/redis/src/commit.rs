@@ -82,7 +82,7 @@ impl Store {
                         match self.clear_the_way(tag, in_the_way, &mut patience).await {
                             Ok(()) => continue,
                             Err(error) => {
-                                answers.extend(for_all(waiting, if lost { open(&error) } else { error }));
+                                answers.extend(for_all(waiting, &if lost { open(&error) } else { error }));
                                 return answers;
                             }
                         }
@@ -91,10 +91,10 @@ impl Store {
                         if parts.len() == waiting.len() { Ok(parts) } else { Err(unexpected("commit")) }
                     });
                     match decoded {
-                        Err(error) => answers.extend(for_all(waiting, error)),
+                        Err(error) => answers.extend(for_all(waiting, &error)),
                         Ok(parts) => {
                             for (part, encoded) in parts.into_iter().zip(&waiting) {
-                                let answer = decode(part, encoded.commit).map_err(|e| e.at(format!("the log {log}")));
+                                let answer = decode(part, encoded.commit);
                                 answers.push((encoded.place, replicated_or_open(answer, replicated)));
                             }
                         }
@@ -115,7 +115,7 @@ impl Store {
                     // Without an event there is nothing that a commit is known by: made again, it could be made twice.
                     let (known, unknown) =
                         mem::take(&mut waiting).into_iter().partition(|encoded| !encoded.events.is_empty());
-                    answers.extend(for_all(unknown, indeterminate(failure.error.clone())));
+                    answers.extend(for_all(unknown, &indeterminate(failure.error.clone())));
                     waiting = known;
                     if waiting.is_empty() {
                         return answers;
@@ -123,7 +123,7 @@ impl Store {
                     true
                 }
                 Err(error) => {
-                    answers.extend(for_all(waiting, if lost { open(&error) } else { error }));
+                    answers.extend(for_all(waiting, &if lost { open(&error) } else { error }));
                     return answers;
                 }
             };
@@ -133,7 +133,7 @@ impl Store {
                 } else {
                     unchanged(failure.error, failure.sent).at(format!("the log {log}"))
                 };
-                answers.extend(for_all(waiting, error));
+                answers.extend(for_all(waiting, &error));
                 return answers;
             }
         }
@@ -148,7 +148,7 @@ impl Store {
     }
 }
 
-fn for_all(waiting: Vec<Encoded<'_>>, error: Error) -> Vec<(usize, Result<Committed>)> {
+fn for_all(waiting: Vec<Encoded<'_>>, error: &Error) -> Vec<(usize, Result<Committed>)> {
     waiting.into_iter().map(|encoded| (encoded.place, Err(error.clone()))).collect()
 }
 
@@ -232,10 +232,7 @@ mod tests {
         };
         let one = |log: &str, places: &[usize]| (log.to_owned(), places.to_vec());
         assert_eq!(places(&[commit("a", 1), commit("a", 1)]), [[one("a", &[0, 1])]]);
-        assert_eq!(
-            places(&[commit("a", 1), commit("b", 2), commit("a", 1)]),
-            [[one("a", &[0, 2])], [one("b", &[1])]]
-        );
+        assert_eq!(places(&[commit("a", 1), commit("b", 2), commit("a", 1)]), [[one("a", &[0, 2])], [one("b", &[1])]]);
         assert_eq!(
             places(&[commit("a", 1), commit("b", 1), commit("a", 1)]),
             [[one("a", &[0]), one("b", &[1]), one("a", &[2])]]

@@ -1,7 +1,7 @@
 //! What the errors of Redis and of its client are to Rekindle.
 
-use rekindle_core::{Error, ErrorKind};
 use redis::RedisError;
+use rekindle_core::{Error, ErrorKind};
 
 /// What an error says of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,11 @@ const BY_CODE: &[(&str, Outcome, &str)] = &[
     ("CROSSSLOT", Outcome::Refused(Refused::Unsupported), "the server does not take keys of one log together"),
     ("WRONGTYPE", Outcome::Refused(Refused::Corrupt), "a key of the log is of another type"),
     ("RKCORRUPT", Outcome::Refused(Refused::Corrupt), "what is stored is damaged"),
-    ("RKLAYOUT", Outcome::Refused(Refused::Invalid), "the log has a layout that this version of Rekindle does not know"),
+    (
+        "RKLAYOUT",
+        Outcome::Refused(Refused::Invalid),
+        "the log has a layout that this version of Rekindle does not know",
+    ),
 ];
 
 /// What errors with the general code `ERR` are, by a part of their text. The code alone does not tell.
@@ -111,7 +115,8 @@ pub(crate) fn unchanged(error: RedisError, sent: bool) -> Error {
 
 /// The error for a call that may have done something.
 pub(crate) fn indeterminate(error: RedisError) -> Error {
-    Error::new(ErrorKind::Indeterminate, "Redis: the answer was lost, and asking again did not bring it").with_source(error)
+    Error::new(ErrorKind::Indeterminate, "Redis: the answer was lost, and asking again did not bring it")
+        .with_source(error)
 }
 
 /// The server gave an answer that does not fit the call.

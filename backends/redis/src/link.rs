@@ -62,11 +62,7 @@ impl Link {
     }
 
     /// Makes one call, once, and then waits until replicas have what it wrote, if that is asked for. Gives whether they do.
-    pub(crate) async fn send_durably(
-        &self,
-        call: &Cmd,
-        replicas: Option<Replicas>,
-    ) -> Result<(Value, bool), Failure> {
+    pub(crate) async fn send_durably(&self, call: &Cmd, replicas: Option<Replicas>) -> Result<(Value, bool), Failure> {
         let Some(Replicas { count, timeout }) = replicas else {
             return self.send(call).await.map(|answer| (answer, true));
         };

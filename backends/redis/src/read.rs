@@ -77,7 +77,14 @@ impl Store {
     }
 
     /// Events that pass a query, looked for step by step.
-    async fn filtered(&self, log: &LogId, tag: &Tag, query: &EventQuery, range: Range, limit: usize) -> Result<Vec<Event>> {
+    async fn filtered(
+        &self,
+        log: &LogId,
+        tag: &Tag,
+        query: &EventQuery,
+        range: Range,
+        limit: usize,
+    ) -> Result<Vec<Event>> {
         let (mut first, mut last) = (range.0, range.1.min(self.head(log).await?.position));
         let mut page = Vec::new();
         while first <= last {

@@ -82,10 +82,7 @@ impl Store {
                 "RUNNING" => {
                     let token = rest.next().ok_or_else(|| unexpected("a change of a log's state"))?;
                     if !take_dropped(self, &tag.rebuild(), &text(token, "a token")?).await? {
-                        return Err(Error::new(
-                            ErrorKind::Rebuilding,
-                            format!("another rebuild of {log} is running"),
-                        ));
+                        return Err(Error::new(ErrorKind::Rebuilding, format!("another rebuild of {log} is running")));
                     }
                 }
                 _ => return Err(unexpected("a change of a log's state")),
@@ -153,7 +150,9 @@ impl Store {
                 .await;
             let answer = answer.map_err(|error| match error.kind() {
                 // Nobody sees what is loaded; it can be loaded again.
-                ErrorKind::Indeterminate => Error::new(ErrorKind::Unavailable, error.message().to_owned()).with_source(error),
+                ErrorKind::Indeterminate => {
+                    Error::new(ErrorKind::Unavailable, error.message().to_owned()).with_source(error)
+                }
                 _ => error,
             })?;
             if worded(answer, "load")?.0 != "LOADED" {

@@ -54,14 +54,14 @@ impl<'a> ByResource<'a> {
     pub(crate) fn rows<T>(
         &self,
         answer: impl Iterator<Item = redis::Value>,
-        decode: impl Fn(&[u8], RecordKey) -> Result<Option<T>>,
+        decode: impl Fn(&[u8], &RecordKey) -> Result<Option<T>>,
     ) -> Result<Vec<Option<T>>> {
         let mut rows: Vec<Option<T>> = Vec::new();
         rows.resize_with(self.keys.len(), || None);
         let places = self.resources.iter().flat_map(|(_, places)| places);
         for (at, row) in places.zip(answer) {
             if let (Some(row), Some(key), Some(found)) = (bytes(row, "get")?, self.keys.get(*at), rows.get_mut(*at)) {
-                *found = decode(&row, key.clone())?;
+                *found = decode(&row, key)?;
             }
         }
         Ok(rows)
@@ -78,9 +78,9 @@ fn readable(answer: redis::Value, log: &LogId) -> Result<std::vec::IntoIter<redi
 }
 
 /// A record that an index leads to, so it is there.
-fn indexed(row: redis::Value, key: RecordKey) -> Result<Record> {
+fn indexed(row: redis::Value, key: &RecordKey) -> Result<Record> {
     let row = bytes(row, "a read")?;
-    let record = row.map(|row| rows::decode_live(&row, key.clone())).transpose()?;
+    let record = row.map(|row| rows::decode_live(&row, key)).transpose()?;
     record.flatten().ok_or_else(|| Error::corrupt(format!("the record {key} is in an index, and is not there")))
 }
 
@@ -115,7 +115,7 @@ impl ResourceStore for RedisBackend {
         let mut items = Vec::with_capacity(rest.len() / 2);
         while let Some(id) = rest.next() {
             let key = RecordKey { resource: query.resource.clone(), id: RecordId::new(text(id, "list")?)? };
-            items.push(indexed(rest.next().unwrap_or_default(), key)?);
+            items.push(indexed(rest.next().unwrap_or_default(), &key)?);
         }
         let next = items.last().filter(|_| items.len() == limit).map(|record| RecordCursor::new(record.key.clone()));
         Ok(Page { items, next })
@@ -133,7 +133,7 @@ impl ResourceStore for RedisBackend {
         let mut rest = readable(answer, log)?;
         let Some(owner) = rest.next() else { return Ok(None) };
         let key = RecordKey { resource: identity.resource.clone(), id: RecordId::new(text(owner, "find")?)? };
-        indexed(rest.next().ok_or_else(|| unexpected("find"))?, key).map(Some)
+        indexed(rest.next().ok_or_else(|| unexpected("find"))?, &key).map(Some)
     }
 
     async fn begin_rebuild(&self, log: &LogId, lock: LockKey, mode: RebuildMode) -> Result<Rebuild> {

@@ -51,14 +51,14 @@ pub(crate) fn identity_field(name: &str, value: &str) -> Vec<u8> {
 }
 
 /// A record, a destroyed one included.
-pub(crate) fn decode_record(row: &[u8], key: RecordKey) -> Result<LoadedRecord> {
+pub(crate) fn decode_record(row: &[u8], key: &RecordKey) -> Result<LoadedRecord> {
     decode_state(row)
         .map(|(revision, state)| LoadedRecord { key: key.clone(), revision, state })
         .map_err(|error| error.at(format!("the record {key}")))
 }
 
 /// A record as readers see it; `None` if it is destroyed.
-pub(crate) fn decode_live(row: &[u8], key: RecordKey) -> Result<Option<Record>> {
+pub(crate) fn decode_live(row: &[u8], key: &RecordKey) -> Result<Option<Record>> {
     let LoadedRecord { key, revision, state } = decode_record(row, key)?;
     Ok(state.map(|state| Record { key, revision, attributes: state.attributes, identities: state.identities }))
 }
@@ -121,9 +121,9 @@ pub(crate) fn decode_log_state(state: &[u8]) -> Result<LogState> {
 
 /// A number in decimal digits.
 pub(crate) fn number(digits: &[u8]) -> Result<u64> {
-    text(digits)?
-        .parse()
-        .map_err(|source| Error::corrupt(format!("{:?} is no number", String::from_utf8_lossy(digits))).with_source(source))
+    text(digits)?.parse().map_err(|source| {
+        Error::corrupt(format!("{:?} is no number", String::from_utf8_lossy(digits))).with_source(source)
+    })
 }
 
 /// The error for a log that another version of Rekindle has written.
@@ -157,19 +157,13 @@ mod tests {
     use super::*;
 
     fn record(state: Option<WriteState>) -> LoadedRecord {
-        LoadedRecord {
-            key: RecordKey::new("shop.order", "1").unwrap(),
-            revision: Revision::new(u64::MAX - 1),
-            state,
-        }
+        LoadedRecord { key: RecordKey::new("shop.order", "1").unwrap(), revision: Revision::new(u64::MAX - 1), state }
     }
 
     #[test]
     fn records_are_read_back_as_they_were_and_damage_is_told() {
-        let identities = vec![
-            IdentityValue::new("email", "a@b").unwrap(),
-            IdentityValue::new("tax", "\u{1f980}").unwrap(),
-        ];
+        let identities =
+            vec![IdentityValue::new("email", "a@b").unwrap(), IdentityValue::new("tax", "\u{1f980}").unwrap()];
         let attributes = Json::parse(r#"{"n":18446744073709551615}"#).unwrap();
         for state in [
             None,
@@ -178,11 +172,11 @@ mod tests {
         ] {
             let record = record(state);
             let row = encode_record(&record);
-            assert_eq!(decode_record(&row, record.key.clone()).unwrap(), record);
-            let cut = decode_record(&row[..9], record.key.clone()).unwrap_err();
+            assert_eq!(decode_record(&row, &record.key).unwrap(), record);
+            let cut = decode_record(&row[..9], &record.key).unwrap_err();
             assert_eq!(cut.message(), "the record shop.order/1: a record is cut off or damaged");
         }
-        let other = decode_record(&[9, 0], record(None).key).unwrap_err();
+        let other = decode_record(&[9, 0], &record(None).key).unwrap_err();
         assert_eq!(other.message(), "the record shop.order/1: a row has the version 9; known is 1");
     }
 

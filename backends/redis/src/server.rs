@@ -1,8 +1,8 @@
 //! What the server is set to, and whether that is enough.
 
+use redis::{Value, cmd};
 use rekindle_core::store::Durability;
 use rekindle_core::{Error, Result};
-use redis::{Value, cmd};
 
 use crate::config::RedisConfig;
 use crate::error::{Outcome, Refused, outcome, unchanged, unexpected};
@@ -36,8 +36,7 @@ pub(crate) async fn check(store: &Store) -> Result<Durability> {
         Ok(answers) => answers,
         Err(failure) => {
             let (outcome, _) = outcome(&failure.error, failure.sent);
-            if matches!(outcome, Outcome::Refused(Refused::Invalid | Refused::Unsupported))
-                && !is_login(&failure.error)
+            if matches!(outcome, Outcome::Refused(Refused::Invalid | Refused::Unsupported)) && !is_login(&failure.error)
             {
                 return store.config.durability.ok_or_else(|| {
                     Error::invalid(
@@ -52,8 +51,7 @@ pub(crate) async fn check(store: &Store) -> Result<Durability> {
     };
     let mut get = cmd("CONFIG");
     get.arg("GET").arg("maxmemory-policy");
-    let policies =
-        store.link.send_to_all(&get).await.map_err(|failure| unchanged(failure.error, failure.sent))?;
+    let policies = store.link.send_to_all(&get).await.map_err(|failure| unchanged(failure.error, failure.sent))?;
     let mut least: Option<(Durability, String)> = None;
     for (append, policy) in appends.into_iter().zip(policies) {
         let mut settings = Settings::default();

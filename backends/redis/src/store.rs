@@ -136,11 +136,7 @@ impl Store {
                 }
             };
             if !again || !patience.wait().await {
-                return Err(if lost {
-                    indeterminate(failure.error)
-                } else {
-                    unchanged(failure.error, failure.sent)
-                });
+                return Err(if lost { indeterminate(failure.error) } else { unchanged(failure.error, failure.sent) });
             }
         }
     }
@@ -207,5 +203,6 @@ pub(crate) fn worded(answer: Value, to: &str) -> Result<(String, std::vec::IntoI
 /// An answer that is text.
 pub(crate) fn text(value: Value, to: &str) -> Result<String> {
     let bytes = bytes(value, to)?.ok_or_else(|| crate::error::unexpected(to))?;
-    String::from_utf8(bytes).map_err(|source| Error::corrupt(format!("the answer to {to} is no text")).with_source(source))
+    String::from_utf8(bytes)
+        .map_err(|source| Error::corrupt(format!("the answer to {to} is no text")).with_source(source))
 }

@@ -74,9 +74,10 @@ async fn check(store: &RedisBackend, told: &[Told], failures_stay_away: bool) {
 /// Moves a slot as `redis-cli --cluster reshard` does, a few keys at a time.
 fn move_slot(cluster: &RedisCluster, key: &str) {
     let (from, slot) = cluster.primary_of(key);
-    let to = cluster.nodes().iter().find(|node| {
-        node.port() != from.port() && node.cli(&["info", "replication"]).contains("role:master")
-    });
+    let to = cluster
+        .nodes()
+        .iter()
+        .find(|node| node.port() != from.port() && node.cli(&["info", "replication"]).contains("role:master"));
     let to = to.unwrap();
     let slot = slot.to_string();
     let [from_id, to_id] = [from, to].map(|node| node.cli(&["cluster", "myid"]));

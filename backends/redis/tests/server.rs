@@ -12,9 +12,7 @@ use rekindle_core::ErrorKind;
 use rekindle_core::store::{
     Durability, EventStore, EventStoreExt, LoadedRecord, RebuildMode, ResourceStore, ResourceStoreExt,
 };
-use rekindle_core::types::{
-    Change, EventQuery, Expected, Json, Order, Position, RecordWrite, Revision, WriteState,
-};
+use rekindle_core::types::{Change, EventQuery, Expected, Json, Order, Position, RecordWrite, Revision, WriteState};
 use rekindle_redis::{Code, RedisBackend, RedisConfig};
 use rekindle_test_servers::{Aof, Redis};
 
@@ -119,7 +117,8 @@ async fn what_cannot_be_reached_is_unavailable() {
 async fn code_that_is_gone_from_the_server_is_loaded_again_and_old_versions_stay() {
     server();
     let server = Redis::start(Aof::Off);
-    let other = "#!lua name=rekindle_1_0123\nredis.register_function('rekindle_1_0123_commit', function() return 1 end)";
+    let other =
+        "#!lua name=rekindle_1_0123\nredis.register_function('rekindle_1_0123_commit', function() return 1 end)";
     assert_eq!(server.cli(&["function", "load", other]), "rekindle_1_0123");
     let functions = open(server.url(), &config()).await;
     let scripts = open(server.url(), &config().with_code(Code::Scripts)).await;
@@ -318,12 +317,10 @@ async fn numbers_beyond_what_a_double_can_tell_are_exact() {
     }
     let fence = store.fence(&rebuild).await.unwrap();
     store.finish_rebuild(rebuild, fence, Position::new(1)).await.unwrap();
-    for (id, before, after) in [("a", large, large + 1), ("max", u64::MAX, u64::MAX), ("carry", (1 << 32) - 1, 1 << 32)] {
-        let write = RecordWrite {
-            key: key(id),
-            expected: Expected::Revision(Revision::new(before)),
-            state: state.clone(),
-        };
+    for (id, before, after) in [("a", large, large + 1), ("max", u64::MAX, u64::MAX), ("carry", (1 << 32) - 1, 1 << 32)]
+    {
+        let write =
+            RecordWrite { key: key(id), expected: Expected::Revision(Revision::new(before)), state: state.clone() };
         store.commit_one(commit(vec![Change { event: None, write: Some(write) }])).await.unwrap();
         assert_eq!(store.get_one(&log(), &key(id)).await.unwrap().unwrap().revision, Revision::new(after));
     }

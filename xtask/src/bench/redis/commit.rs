@@ -32,7 +32,10 @@ pub(super) async fn run(server: &Redis, aof: &str, options: &Options, report: &m
             let raw_rate = commits as f64 / rows.write(server, callers).await?.as_secs_f64();
             super::flush(server).await?;
             if round == 0 {
-                println!("\nAOF {aof}, {callers} callers, {commits} commits, {} rounds after a warm-up", options.rounds);
+                println!(
+                    "\nAOF {aof}, {callers} callers, {commits} commits, {} rounds after a warm-up",
+                    options.rounds
+                );
                 continue;
             }
             ours.push(rate);

@@ -33,9 +33,11 @@ pub(super) async fn run(server: &Redis, options: &Options, report: &mut Report) 
         log.shutdown().await?;
         report.figure(format!("memory an event, {per_record} to a record"), "bytes", &[taken]);
         report.figure(format!("payload of an event, {per_record} to a record"), "bytes", &[payload]);
-        report.figure(format!("memory / (1.3 payload + 250), {per_record} to a record"), "ratio", &[
-            taken / (1.3 * payload + 250.0),
-        ]);
+        report.figure(
+            format!("memory / (1.3 payload + 250), {per_record} to a record"),
+            "ratio",
+            &[taken / (1.3 * payload + 250.0)],
+        );
     }
     Ok(())
 }

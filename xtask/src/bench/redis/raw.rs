@@ -41,8 +41,10 @@ impl Rows {
             if events.is_empty() {
                 break;
             }
-            let decoded =
-                events.iter().map(|row| codec::decode::<NewEvent>(&row[HEAD..])).collect::<rekindle::Result<Vec<_>>>()?;
+            let decoded = events
+                .iter()
+                .map(|row| codec::decode::<NewEvent>(&row[HEAD..]))
+                .collect::<rekindle::Result<Vec<_>>>()?;
             let ids: Vec<_> = decoded.iter().map(|event| event.record_id.as_str()).collect();
             let get = |key: String| {
                 let (mut connection, mut get) = (connection.clone(), cmd("HMGET"));
