@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use redis::Cmd;
-use rekindle_core::types::{Change, Check, Commit, Expected, RecordId, RecordKey, ResourceName};
+use rekindle_core::types::{Change, Check, Commit, EventId, Expected, RecordId, RecordKey, ResourceName};
 use rekindle_core::{Error, ErrorKind, Result, codec};
 
 use crate::commit::locks;
@@ -121,17 +121,20 @@ impl<'a> Records<'a> {
     }
 }
 
-/// The event ids of the commits, by their buckets.
+/// The event ids of the commits, by their buckets, each once.
 #[derive(Default)]
 struct Buckets {
     names: Vec<String>,
-    ids: Vec<Vec<[u8; 16]>>,
+    ids: Vec<Vec<EventId>>,
     places: HashMap<String, usize>,
+    known: HashMap<EventId, (usize, usize)>,
 }
 
 impl Buckets {
-    /// Adds an id, and gives the number of its bucket, from 1.
-    fn add(&mut self, id: rekindle_core::types::EventId) -> usize {
+    fn add(&mut self, id: EventId) {
+        if self.known.contains_key(&id) {
+            return;
+        }
         let name = keys::bucket(id);
         let place = match self.names.last() {
             // Ids that follow each other are mostly of the same time.
@@ -143,9 +146,21 @@ impl Buckets {
             }),
         };
         if let Some(ids) = self.ids.get_mut(place) {
-            ids.push(*id.as_uuid().as_bytes());
+            self.known.insert(id, (place, ids.len()));
+            ids.push(id);
         }
-        place + 1
+    }
+
+    /// The number of each id among all, from 1.
+    fn numbers(self) -> HashMap<EventId, usize> {
+        let mut first = 1;
+        let mut firsts = Vec::with_capacity(self.ids.len());
+        for ids in &self.ids {
+            firsts.push(first);
+            first += ids.len();
+        }
+        let number = |(bucket, at): (usize, usize)| firsts.get(bucket).map_or(0, |first| first + at);
+        self.known.into_iter().map(|(id, place)| (id, number(place))).collect()
     }
 }
 
@@ -153,15 +168,14 @@ impl Buckets {
 pub(crate) fn write(call: &mut Cmd, tag: &Tag, mode: &str, publish: &str, commits: &[Encoded<'_>]) {
     let records = Records::of(commits);
     let mut buckets = Buckets::default();
-    let numbers: Vec<usize> =
-        commits.iter().flat_map(|encoded| encoded.commit.events()).map(|event| buckets.add(event.id)).collect();
+    commits.iter().flat_map(|encoded| encoded.commit.events()).for_each(|event| buckets.add(event.id));
     let locks = locks(commits);
     call.arg(tag.as_str()).arg(mode).arg(publish).arg(locks.len()).arg(&locks);
     call.arg(buckets.names.len());
     for (name, ids) in buckets.names.iter().zip(&buckets.ids) {
         call.arg(name).arg(ids.len());
         for id in ids {
-            call.arg(&id[..]);
+            call.arg(&id.as_uuid().as_bytes()[..]);
         }
     }
     call.arg(records.resources.len());
@@ -177,28 +191,26 @@ pub(crate) fn write(call: &mut Cmd, tag: &Tag, mode: &str, publish: &str, commit
         }
     }
     call.arg(commits.len());
-    let mut numbers = numbers.into_iter();
+    let numbers = buckets.numbers();
     for encoded in commits {
-        write_commit(call, &records, encoded, &mut numbers);
+        write_commit(call, &records, encoded, &numbers);
     }
 }
 
-fn write_commit(
-    call: &mut Cmd,
-    records: &Records<'_>,
-    encoded: &Encoded<'_>,
-    buckets: &mut impl Iterator<Item = usize>,
-) {
+fn write_commit(call: &mut Cmd, records: &Records<'_>, encoded: &Encoded<'_>, ids: &HashMap<EventId, usize>) {
     let commit = encoded.commit;
     let of_check = |check: &Check| if matches!(check, Check::Record { .. }) { 3 } else { 4 };
     let of_change = |change: &Change| match (&change.event, &change.write) {
-        (Some(_), Some(_)) => 7,
-        (Some(_), None) => 5,
+        (Some(_), Some(_)) => 6,
         _ => 4,
     };
-    let values: usize =
-        commit.checks.iter().map(of_check).sum::<usize>() + changes(commit).map(of_change).sum::<usize>();
-    call.arg(values + 2).arg(commit.checks.len()).arg(changes(commit).count());
+    let (checks, count) = (commit.checks.len(), changes(commit).count());
+    if checks == 0 && count == 1 {
+        call.arg("s");
+    } else {
+        let values = commit.checks.iter().map(of_check).sum::<usize>() + changes(commit).map(of_change).sum::<usize>();
+        call.arg(values + 2).arg(checks).arg(count);
+    }
     for check in &commit.checks {
         match check {
             Check::Record { key: RecordKey { resource, id }, expected } => {
@@ -228,7 +240,7 @@ fn write_commit(
         call.arg(kind).arg(number);
         if let Some(event) = event {
             let body = bytes.next().map_or(&[][..], Vec::as_slice);
-            call.arg(buckets.next().unwrap_or(0)).arg(&event.id.as_uuid().as_bytes()[..]).arg(body);
+            call.arg(ids.get(&event.id).copied().unwrap_or(0)).arg(body);
         }
         if let Some(write) = write {
             call.arg(&expectation(write.expected)[..]).arg(&record_tail(write.state.as_ref())[..]);

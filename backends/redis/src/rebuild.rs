@@ -82,7 +82,9 @@ impl Store {
                 "RUNNING" => {
                     let token = rest.next().ok_or_else(|| unexpected("a change of a log's state"))?;
                     if !take_dropped(self, &tag.rebuild(), &text(token, "a token")?).await? {
-                        return Err(Error::new(ErrorKind::Rebuilding, format!("another rebuild of {log} is running")));
+                        let which = if function == functions::BEGIN { "another" } else { "a" };
+                        let message = format!("{which} rebuild of {log} is running");
+                        return Err(Error::new(ErrorKind::Rebuilding, message));
                     }
                 }
                 _ => return Err(unexpected("a change of a log's state")),

@@ -4,13 +4,15 @@
 --   tag, mode, command to publish with, number of lock keys, lock keys..;
 --   number of buckets of event ids, for each: its name, number of ids, ids..;
 --   number of resources, for each: its name, what is asked of it, number of records, record ids..;
---   number of commits, for each: number of values that follow, number of checks, number of changes, checks.., changes..
+--   number of commits, for each: number of values that follow, number of checks, number of changes, checks.., changes..;
+--   or 's' and its change, if it has one change and no checks.
 -- A check of a record: 'r', record, expected. A check of an identity: 'i', resource, identity, owner ('' for none).
--- A change: kind ('e' event, 'w' write, 'b' both), record; bucket, id and event; expected and the new row from its tenth byte.
+-- A change: kind ('e' event, 'w' write, 'b' both), record; id and event; expected and the new row from its tenth byte.
+-- Records, resources and event ids are numbers: their places among all that were named before, from 1.
 --
 -- It answers with one value for each commit: text (16 bytes for each event: position, revision), or why it was refused.
 
-local STEP = { e = 5, w = 4, b = 7 }
+local STEP = { e = 4, w = 4, b = 6 }
 
 -- What is expected of a record: 'a' absent, 'e' exists, 'x' anything, or 'r' and a revision.
 local function holds(expected, row)
@@ -25,6 +27,11 @@ local function found(row)
   return is_live(row) and string.sub(row, 2, 9) or ''
 end
 
+-- Whether a row of a record that is there has identities; `at` is where their size is in it.
+local function has_identities(row, at)
+  return row and #row >= at + 3 and string.sub(row, at, at + 3) ~= NONE4
+end
+
 local function commit(keys, args)
   local head, tag, mode, publish = keys[1], args[1], args[2], args[3]
   local refused, values, at = gate(tag, head, args, 4)
@@ -34,14 +41,15 @@ local function commit(keys, args)
   local before = position
 
   -- The event ids that are known, with their positions.
-  local known, id_keys, id_rows = {}, {}, {}
+  local known, id_keys, id_rows, id_at, bucket_of, numbered = {}, {}, {}, {}, {}, 0
   for bucket = 1, tonumber(args[at]) do
     local key, count = tag .. ':i:' .. args[at + 1], tonumber(args[at + 2])
     local positions = hmget(key, args, at + 3, count)
     for i = 1, count do
-      if positions[i] then known[args[at + 2 + i]] = tonumber(positions[i]) end
+      known[numbered + i], bucket_of[numbered + i], id_at[numbered + i] = positions[i], bucket, at + 2 + i
     end
     id_keys[bucket], id_rows[bucket] = key, {}
+    numbered = numbered + count
     at = at + 2 + count
   end
   at = at + 1
@@ -64,7 +72,7 @@ local function commit(keys, args)
   end
   at = at + 1
 
-  local answers, events, fresh = {}, {}, {}
+  local answers, events = {}, {}
   local written, chained, owners, owned = {}, {}, {}, false
 
   local function owner_of(mine, key, resource, identity)
@@ -76,11 +84,30 @@ local function commit(keys, args)
     return owner
   end
 
-  local commits = tonumber(args[at])
-  at = at + 1
-  for number = 1, commits do
-    local following, checks, changes = at + 1 + tonumber(args[at]), tonumber(args[at + 1]), tonumber(args[at + 2])
-    at = at + 3
+  -- Gives an event its place in the log and in the chain of its record; gives the position in six bytes.
+  local function append(place, record, id, revision, body)
+    local six, last = struct.pack('>I6', place), chains[record]
+    local row
+    -- The end of a record's chain: the position of its last event, that of its last landmark, the number of its events.
+    if last then
+      row = '\1' .. revision .. string.sub(last, 1, 12) .. body
+      local many = struct.unpack('>I6', last, 13) + 1
+      local landmark = many % STRIDE == 0 and six or string.sub(last, 7, 12)
+      chains[record] = six .. landmark .. struct.pack('>I6', many)
+    else
+      row = '\1' .. revision .. NONE12 .. body
+      chains[record] = six .. FIRST_OF_CHAIN
+    end
+    chained[record] = true
+    events[place - before], known[id] = row, place
+    local rows = id_rows[bucket_of[id]]
+    local count = #rows
+    rows[count + 1], rows[count + 2] = args[id_at[id]], place
+    return six
+  end
+
+  -- Makes one commit of any kind. Gives its answer, or nil and an error of the whole call.
+  local function make(at, checks, changes)
     local first_check, answer = at, nil
     for _ = 1, checks do at = at + (args[at] == 'r' and 3 or 4) end
     local first_change = at
@@ -90,11 +117,14 @@ local function commit(keys, args)
     for change = 1, changes do
       local kind = args[at]
       if kind ~= 'w' then
-        local position_of = known[args[at + 3]]
+        local position_of = tonumber(known[tonumber(args[at + 2])] or nil)
         if position_of then
-          local row = fresh[position_of] or event_row(tag, position_of)
-          if not row then return corrupt('an event id is known, and its event is not there: ' .. decimal(position_of)) end
-          if string.sub(row, 22) ~= args[at + 4] then
+          same = same or {}
+          local row = events[position_of - before] or event_row(tag, position_of)
+          if not row then
+            return nil, corrupt('an event id is known, and its event is not there: ' .. decimal(position_of))
+          end
+          if string.sub(row, 22) ~= args[at + 3] then
             answer = { 'U', change - 1, decimal(position_of) }
             break
           end
@@ -208,26 +238,10 @@ local function commit(keys, args)
       for change = 1, changes do
         local kind = args[at]
         if kind ~= 'w' then
-          local record, bucket, id = tonumber(args[at + 1]), tonumber(args[at + 2]), args[at + 3]
+          local record, id = tonumber(args[at + 1]), tonumber(args[at + 2])
           position = position + 1
-          local six, revision, last = struct.pack('>I6', position), revisions[change] or NONE8, chains[record]
-          local row, place = nil, '\0\0' .. six .. revision
-          -- The end of a record's chain: the position of its last event, that of its last landmark, the number of its events.
-          if last then
-            row = '\1' .. revision .. string.sub(last, 1, 12) .. args[at + 4]
-            local many = struct.unpack('>I6', last, 13) + 1
-            local landmark = many % STRIDE == 0 and six or string.sub(last, 7, 12)
-            chains[record] = six .. landmark .. struct.pack('>I6', many)
-          else
-            row = '\1' .. revision .. NONE6 .. NONE6 .. args[at + 4]
-            chains[record] = six .. NONE6 .. '\0\0\0\0\0\1'
-          end
-          chained[record] = true
-          events[#events + 1] = row
-          fresh[position], known[id] = row, position
-          local rows = id_rows[bucket]
-          local count = #rows
-          rows[count + 1], rows[count + 2] = id, position
+          local revision = revisions[change] or NONE8
+          local place = '\0\0' .. append(position, record, id, revision, args[at + 3]) .. revision
           if not out then
             out = place
           elseif type(out) == 'string' then
@@ -248,6 +262,39 @@ local function commit(keys, args)
       end
       answer = type(out) == 'table' and table.concat(out) or out or ''
     end
+    return answer
+  end
+
+  -- Makes a commit of one change, without identities, that nothing stands in the way of; else gives nil. It is what most
+  -- commits are, and takes no tables.
+  local function make_simple(at)
+    local kind, record = args[at], tonumber(args[at + 1])
+    local id, revision = kind ~= 'w' and tonumber(args[at + 2]), NONE8
+    if state ~= 'l' or (id and known[id]) then return nil end
+    if kind ~= 'e' then
+      local old, step = current[record], STEP[kind]
+      local tail = args[at + step - 1]
+      if has_identities(old, 11) or has_identities(tail, 2) or not holds(args[at + step - 2], old) then return nil end
+      revision = old and next_revision(string.sub(old, 2, 9)) or FIRST
+      current[record], written[record] = '\1' .. revision .. tail, true
+    end
+    if not id then return '' end
+    position = position + 1
+    return '\0\0' .. append(position, record, id, revision, args[at + 3]) .. revision
+  end
+
+  at = at + 1
+  for number = 1, tonumber(args[at - 1]) do
+    local following, answer, failed
+    if args[at] == 's' then
+      following = at + 1 + STEP[args[at + 1]]
+      answer = make_simple(at + 1)
+      if not answer then answer, failed = make(at + 1, 0, 1) end
+    else
+      following = at + 1 + tonumber(args[at])
+      answer, failed = make(at + 3, tonumber(args[at + 1]), tonumber(args[at + 2]))
+    end
+    if failed then return failed end
     answers[number] = answer
     at = following
   end
