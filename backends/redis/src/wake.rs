@@ -24,7 +24,7 @@ pub(crate) struct Hints {
 /// Where messages come from.
 #[derive(Clone)]
 enum From {
-    Server(Client),
+    Server(Box<Client>),
     Cluster(ClusterClientOf),
 }
 
@@ -47,7 +47,7 @@ impl Hints {
     pub(crate) fn new(config: &RedisConfig, link: &Link) -> Self {
         let from = match link.way() {
             _ if !config.publish => None,
-            Way::Server(server) => Some(From::Server(server.client().clone())),
+            Way::Server(server) => Some(From::Server(Box::new(server.client().clone()))),
             Way::Cluster(cluster) => Some(From::Cluster(ClusterClientOf { nodes: cluster.nodes().to_vec() })),
         };
         Self { from, wanted: Mutex::default() }
