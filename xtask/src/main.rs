@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 mod bench;
+mod servers;
 mod test;
 
 const USAGE: &str = "\

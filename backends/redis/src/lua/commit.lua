@@ -48,7 +48,7 @@ local function commit(keys, args)
     for i = 1, count do
       known[numbered + i], bucket_of[numbered + i], id_at[numbered + i] = positions[i], bucket, at + 2 + i
     end
-    id_keys[bucket], id_rows[bucket] = key, {}
+    id_keys[bucket], id_rows[bucket] = key, { n = 0 }
     numbered = numbered + count
     at = at + 2 + count
   end
@@ -101,8 +101,8 @@ local function commit(keys, args)
     chained[record] = true
     events[place - before], known[id] = row, place
     local rows = id_rows[bucket_of[id]]
-    local count = #rows
-    rows[count + 1], rows[count + 2] = args[id_at[id]], place
+    local count = rows.n
+    rows[count + 1], rows[count + 2], rows.n = args[id_at[id]], decimal(place), count + 2
     return six
   end
 
@@ -311,43 +311,42 @@ local function commit(keys, args)
       if redis.call('LLEN', key) ~= index % SEGMENT then
         return corrupt('the list ' .. key .. ' is not as long as the log says')
       end
-      segment = { key = key }
+      segment = { key = key, first = i }
       segments[#segments + 1], touching[#touching + 1] = segment, key
     end
-    segment[#segment + 1] = events[i]
+    segment.last = i
   end
   for bucket = 1, #id_keys do
     if #id_rows[bucket] > 0 then touching[#touching + 1] = id_keys[bucket] end
   end
   local rows, ends, born, died, takes, frees = {}, {}, {}, {}, {}, {}
   for record = 1, records do
-    local resource = of[record]
+    local resource, id = of[record], ids[record]
     if written[record] then
       local list = rows[resource]
       if not list then
-        list = {}
-        rows[resource], born[resource], died[resource] = list, {}, {}
+        list = { n = 0 }
+        rows[resource], born[resource], died[resource] = list, { n = 0 }, { n = 0 }
       end
-      list[#list + 1] = ids[record]
-      list[#list + 1] = current[record]
-      local was, is = is_live(stored[record]), is_live(current[record])
+      local count, was, is = list.n, is_live(stored[record]), is_live(current[record])
+      list[count + 1], list[count + 2], list.n = id, current[record], count + 2
       if is and not was then
         list = born[resource]
-        list[#list + 1] = 0
-        list[#list + 1] = ids[record]
+        count = list.n
+        list[count + 1], list[count + 2], list.n = '0', id, count + 2
       elseif was and not is then
         list = died[resource]
-        list[#list + 1] = ids[record]
+        list[list.n + 1], list.n = id, list.n + 1
       end
     end
     if chained[record] then
       local list = ends[resource]
       if not list then
-        list = {}
+        list = { n = 0 }
         ends[resource] = list
       end
-      list[#list + 1] = ids[record]
-      list[#list + 1] = chains[record]
+      local count = list.n
+      list[count + 1], list[count + 2], list.n = id, chains[record], count + 2
     end
   end
   if owned then
@@ -381,7 +380,10 @@ local function commit(keys, args)
   if not here(mode, touching) then return moving() end
 
   -- From here on nothing fails.
-  for i = 1, #segments do with_all('RPUSH', segments[i].key, segments[i]) end
+  for i = 1, #segments do
+    -- A list holds no more than fit on Lua's stack.
+    redis.call('RPUSH', segments[i].key, unpack(events, segments[i].first, segments[i].last))
+  end
   for bucket = 1, #id_keys do with_all('HSET', id_keys[bucket], id_rows[bucket]) end
   with_all('SADD', names, new_names)
   for resource, name in ipairs(resources) do
