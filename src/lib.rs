@@ -1,7 +1,11 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(all(doctest, feature = "memory", feature = "derive"))]
+mod guides;
 mod open;
+#[cfg(feature = "memory")]
+pub mod testing;
 
 #[cfg(feature = "memory")]
 pub mod memory {
@@ -31,8 +35,8 @@ pub mod sled {
 pub use open::Rekindle;
 pub use rekindle_core::engine::*;
 pub use rekindle_core::types::{
-    ActionType, Actor, Event, EventId, EventQuery, Json, JsonObject, Limits, LogId, Order, Position, Record, Revision,
-    Timestamp,
+    ActionType, Actor, Committed, DefaultLockKeys, Event, EventId, EventQuery, Json, JsonObject, Limits, LockKey,
+    LockKeys, LogId, Order, Position, Record, Revision, Timestamp,
 };
 pub use rekindle_core::{Error, ErrorKind, Result, engine, store, types};
 #[cfg(feature = "derive")]

@@ -55,7 +55,7 @@ async fn backend(url: &str) -> Result<Backend> {
         _ => {
             let _ = rest;
             Err(Error::invalid(format!(
-                "{scheme:?} names no store: known are \"memory:\", \"sled:FOLDER\", \"postgres://..\" and \"redis://..\""
+                "{scheme:?} is no URL of a store: those are \"memory:\", \"sled:FOLDER\", \"postgres://..\" and \"redis://..\""
             )))
         }
     }

@@ -3,7 +3,7 @@
 #![cfg(feature = "derive")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use rekindle::{Action, ActionType, Attribute, Context, Create, Destroy, Rejection, Resource, Timestamp, Update};
+use rekindle::{Action, ActionKind, Attribute, Context, Create, Destroy, Rejection, Resource, Timestamp, Update};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Resource)]
@@ -82,9 +82,9 @@ struct Note {
 
 #[test]
 fn a_resource_knows_its_attributes_by_their_json_names() {
-    let plain = |name| Attribute { name, id: false, sensitive: false };
-    let id = |name| Attribute { name, id: true, sensitive: false };
-    let tax = Attribute { name: "TAX", id: false, sensitive: true };
+    let plain = |name| Attribute { name, id: false, sensitive: false, stored: false };
+    let id = |name| Attribute { name, id: true, sensitive: false, stored: false };
+    let tax = Attribute { name: "TAX", id: false, sensitive: true, stored: false };
     assert_eq!(User::NAME, "accounts.user");
     assert_eq!(User::ATTRIBUTES, [id("userId"), plain("email"), tax, plain("insertedAt"), plain("ref")]);
     let json = serde_json::to_value(user()).unwrap();
@@ -127,9 +127,9 @@ fn a_resource_lists_its_actions() {
 
 #[test]
 fn an_action_says_what_it_does() {
-    assert_eq!((Register::NAME, Register::TYPE, Register::VERSION), ("register", ActionType::Create, 2));
-    assert_eq!((RenameUser::NAME, RenameUser::TYPE, RenameUser::VERSION), ("rename_user", ActionType::Update, 1));
-    assert_eq!((actions::Close::NAME, actions::Close::TYPE), ("close-it", ActionType::Destroy));
+    assert_eq!((Register::NAME, Register::KIND, Register::VERSION), ("register", ActionKind::Create, 2));
+    assert_eq!((RenameUser::NAME, RenameUser::KIND, RenameUser::VERSION), ("rename_user", ActionKind::Update, 1));
+    assert_eq!((actions::Close::NAME, actions::Close::KIND), ("close-it", ActionKind::Destroy));
 }
 
 #[cfg(feature = "memory")]

@@ -5,11 +5,13 @@
 
 mod shop;
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
-use rekindle::{Call, ErrorKind, Hook, Log, Result, Revision, Transaction, Unit};
+use rekindle::types::Committed;
+use rekindle::{Call, Error, ErrorKind, Hook, Log, Result, Revision, Transaction, Unit};
 use shop::*;
 use uuid::Uuid;
 
@@ -25,6 +27,7 @@ on_each_backend![
     e3_an_action_is_run_once_however_few_attempts_are_allowed,
     e3_a_record_read_as_absent_and_made_by_another_is_run_again,
     e3_actions_that_a_hook_runs_are_run_again_with_their_action,
+    e3_a_hook_with_a_session_of_its_own_does_not_wait_for_itself,
 ];
 
 async fn two(log: &Log) -> [Uuid; 2] {
@@ -116,6 +119,10 @@ async fn e3_a_unit_whose_record_was_destroyed_is_not_found(bed: Bed) {
     assert_eq!(log.get::<Account>(&bob).await.unwrap().unwrap().name, "bob");
 }
 
+fn id_of(call: &Call) -> Uuid {
+    call.key.as_ref().unwrap().id.as_str().parse().unwrap()
+}
+
 /// Between an action and its commit, changes the record by another log; so many times.
 struct Rival {
     log: Log,
@@ -127,8 +134,7 @@ struct Rival {
 impl Hook for Rival {
     async fn before_transaction(&self, transaction: &Transaction) -> Result<()> {
         if self.left.fetch_sub(1, Ordering::SeqCst) > 0 {
-            let id = transaction.calls[0].key.as_ref().unwrap().id.as_str().parse().unwrap();
-            deposit(&self.log, &id, self.amount).await;
+            deposit(&self.log, &id_of(&transaction.calls[0]), self.amount).await;
         }
         Ok(())
     }
@@ -243,4 +249,43 @@ async fn e3_actions_that_a_hook_runs_are_run_again_with_their_action(bed: Bed) {
     session(&log).create(open("ada")).await.unwrap();
     assert_eq!(actions(&log).await, ["print", "stick", "stick", "open"]);
     assert_eq!(log.get::<Label>(&1).await.unwrap().unwrap().slot, slot("hook"));
+}
+
+/// Makes each deposit and each note meet one conflict; and writes a note, in a commit of its own, after each deposit.
+struct Notes {
+    log: Arc<OnceLock<Log>>,
+    other: Log,
+    met: Mutex<HashSet<&'static str>>,
+}
+
+#[async_trait]
+impl Hook for Notes {
+    async fn before_transaction(&self, transaction: &Transaction) -> Result<()> {
+        let call = &transaction.calls[0];
+        let first = self.met.lock().unwrap().insert(call.action);
+        if first && call.action != "open" {
+            deposit(&self.other, &id_of(call), 100).await;
+        }
+        Ok(())
+    }
+
+    async fn after_transaction(&self, transaction: &Transaction, outcome: Result<&Committed, &Error>) {
+        let call = &transaction.calls[0];
+        if call.action == "deposit" && outcome.is_ok() {
+            let note = SetNote { note: Some("rich".to_owned()) };
+            session(self.log.get().unwrap()).update(&id_of(call), note).await.unwrap();
+        }
+    }
+}
+
+async fn e3_a_hook_with_a_session_of_its_own_does_not_wait_for_itself(bed: Bed) {
+    let own = Arc::new(OnceLock::new());
+    let notes = Notes { log: Arc::clone(&own), other: bed.log().await, met: Mutex::default() };
+    let log = bed.builder().hook(notes).start().await.unwrap();
+    own.set(log.clone()).unwrap();
+    let ada = session(&log).create(open("ada")).await.unwrap();
+    session(&log).update(&ada.id, Deposit { amount: 1 }).await.unwrap();
+    assert_eq!(actions(&log).await, ["open", "deposit", "deposit", "deposit", "set_note"]);
+    let ada = log.get::<Account>(&ada.id).await.unwrap().unwrap();
+    assert_eq!((ada.balance, ada.note.as_deref()), (201, Some("rich")));
 }

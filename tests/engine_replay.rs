@@ -24,7 +24,6 @@ on_each_backend![
     p24_until_a_time_is_inclusive_also_when_times_are_out_of_order,
     p24_a_point_that_is_not_there_is_refused_and_changes_nothing,
     p24_a_rewound_log_reads_and_refuses_commits_until_a_replay_heals_it,
-    p24_a_rewound_log_can_be_accepted_as_it_is,
     p26_p27_a_replay_runs_no_hook_and_writes_no_event,
     e1_commits_go_on_during_a_replay_and_are_in_its_result,
     e1_readers_see_the_old_records_or_the_new_and_nothing_between,
@@ -152,19 +151,6 @@ async fn p24_a_rewound_log_reads_and_refuses_commits_until_a_replay_heals_it(bed
     log.replay().await.unwrap();
     assert_eq!(state(&*bed.store, &log).await, states[8]);
     session(&log).create(print(9)).await.unwrap();
-}
-
-async fn p24_a_rewound_log_can_be_accepted_as_it_is(bed: Bed) {
-    let (log, states) = history(&bed).await;
-    log.replay().until_position(6).await.unwrap();
-    log.accept_rewound().await.unwrap();
-    assert_eq!((state(&*bed.store, &log).await, state_of_log(&log).await), (states[6].clone(), LogState::Live));
-    session(&log).update(&2, Stick { slot: slot("b") }).await.unwrap();
-    assert_eq!(events(&log).await[8].position, Position::new(9));
-    // The events that were skipped are in the log still, and a replay to the head applies them.
-    log.replay().await.unwrap();
-    assert_eq!(log.get::<Label>(&1).await.unwrap(), Some(Label { id: 1, slot: None }));
-    assert_eq!(log.get::<Label>(&2).await.unwrap(), Some(Label { id: 2, slot: slot("b") }));
 }
 
 #[derive(Clone, Default)]

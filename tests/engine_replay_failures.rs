@@ -207,7 +207,7 @@ async fn is_rebuilding(log: &Log) {
         log.find::<Label>("slot", "a").await.unwrap_err(),
         session(log).create(print(50)).await.unwrap_err(),
         session(log).update(&1, Stick { slot: None }).await.unwrap_err(),
-        log.accept_rewound().await.unwrap_err(),
+        session(log).accept_rewound(Position::ZERO).await.unwrap_err(),
     ] {
         assert_eq!((error.kind(), error.is_retryable()), (&ErrorKind::Rebuilding, true));
         assert!(error.message().starts_with(told), "{error}");
@@ -243,6 +243,9 @@ async fn p25_a_replay_in_place_clears_first_through_the_users_function(bed: Bed)
     log.replay().in_place().until_position(1).await.unwrap();
     assert_eq!(all::<Label>(&log).await, [Label { id: 1, slot: slot("a") }]);
 
+    let error = log.replay().clear_records(elsewhere.clone()).await.unwrap_err();
+    let told = "clear_records() is for a replay in place: beside the records in use, nothing is cleared";
+    assert_eq!((error.kind(), error.message()), (&ErrorKind::Invalid, told));
     let broken = Elsewhere { broken: true, ..elsewhere };
     let error = log.replay().in_place().clear_records(broken).await.unwrap_err();
     assert_eq!((error.kind(), error.message()), (&ErrorKind::Unavailable, "elsewhere is down"));

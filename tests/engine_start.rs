@@ -12,7 +12,7 @@ use rekindle::engine::Backend;
 use rekindle::store::{EventStore, EventStoreExt, Head, Store, StoreInfo};
 use rekindle::types::{Change, Commit, Committed, DefaultLockKeys, LockKey, LockKeys, Page, Revision};
 use rekindle::{
-    Action, ActionSpec, ActionType, Attribute, Builder, Context, Error, ErrorKind, Event, EventQuery, LogId, Position,
+    Action, ActionKind, ActionSpec, Attribute, Builder, Context, Error, ErrorKind, Event, EventQuery, LogId, Position,
     Rejection, Rekindle, Resource, Result, Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,7 @@ struct Burn;
 impl Action for Burn {
     type Resource = Wrong;
     const NAME: &'static str = "burn!";
-    const TYPE: ActionType = ActionType::Update;
+    const KIND: ActionKind = ActionKind::Update;
     const VERSION: u32 = 0;
 
     fn apply(self, before: Option<Wrong>, _: &Context) -> Result<Option<Wrong>, Rejection> {
@@ -146,7 +146,8 @@ async fn urls_that_name_no_store_are_told_which_ones_do() {
         ("SLED:./data", "SLED"),
     ] {
         let error = refused(Rekindle::open(url)).await;
-        let told = format!("{scheme:?} names no store: known are \"memory:\", \"sled:FOLDER\", \"postgres://..\" and \"redis://..\"");
+        let known = r#""memory:", "sled:FOLDER", "postgres://.." and "redis://..""#;
+        let told = format!("{scheme:?} is no URL of a store: those are {known}");
         assert_eq!((error.kind(), error.message()), (&ErrorKind::Invalid, &*told), "{url}");
     }
     for url in ["postgres://ada:secret@localhost/shop", "redis://:secret@localhost"] {
@@ -252,7 +253,7 @@ async fn a_log_of_events_only_reads_events_and_says_that_it_keeps_no_records(bed
         log.list::<Label>().err().unwrap(),
         log.replay().await.unwrap_err(),
         log.clear_records().await.unwrap_err(),
-        log.accept_rewound().await.unwrap_err(),
+        session(&log).accept_rewound(Position::ZERO).await.unwrap_err(),
         session(&log).update(&1, Stick { slot: None }).await.unwrap_err(),
     ] {
         let told = "this store keeps events only, and no records";

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rekindle::types::CommittedEvent;
 use rekindle::{
-    Action, ActionType, Call, Context, Create, ErrorKind, Hook, Log, Position, Rejection, Rekindle, Resource, Result,
-    Revision, Unit,
+    Action, Call, Context, Create, ErrorKind, Hook, Log, Position, Rejection, Rekindle, Resource, Result, Revision,
+    Unit,
 };
 use serde::{Deserialize, Serialize};
 use shop::held::Held;
@@ -33,7 +33,7 @@ on_each_backend![
     a_record_that_the_unit_knows_is_not_created_again,
     identities_may_be_swapped_in_a_unit,
     sessions_and_units_may_be_used_in_tasks,
-    e31_an_empty_unit_is_harmless,
+    an_empty_unit_is_harmless,
     e12_an_open_unit_holds_nobody_up,
 ];
 
@@ -151,7 +151,7 @@ struct Lose {}
 impl Action for Lose {
     type Resource = Marker;
     const NAME: &'static str = "lose";
-    const TYPE: ActionType = ActionType::Update;
+    const KIND: rekindle::ActionKind = rekindle::ActionKind::Update;
     const VERSION: u32 = 1;
 
     fn apply(self, _: Option<Marker>, _: &Context) -> Result<Option<Marker>, Rejection> {
@@ -313,7 +313,7 @@ async fn sessions_and_units_may_be_used_in_tasks(bed: Bed) {
     assert_eq!(actions(&log).await, ["open", "rename", "close", "print", "stick"]);
 }
 
-async fn e31_an_empty_unit_is_harmless(bed: Bed) {
+async fn an_empty_unit_is_harmless(bed: Bed) {
     let store = Held::around(&bed.store);
     let log = Rekindle::on(Arc::clone(&store)).resource::<Label>().start().await.unwrap();
     let unit = session(&log).begin().unwrap();

@@ -2,8 +2,8 @@
 
 use rekindle_core::types::{
     ActionName, ActionType, Actor, Change, Check, Commit, DefaultLockKeys, EventId, Expected, Identity, IdentityValue,
-    Json, LockKey, LockKeys, LogId, NewEvent, Payload, RecordId, RecordKey, RecordWrite, ResourceName, Revision,
-    Timestamp, WriteState,
+    Json, LockKey, LockKeys, LogId, NewEvent, Payload, Position, RecordId, RecordKey, RecordWrite, ResourceName,
+    Revision, Timestamp, WriteState,
 };
 
 /// The resource of all samples.
@@ -121,6 +121,11 @@ pub(crate) fn destroy(id: &str) -> Change {
 
 pub(crate) fn commit(log: &LogId, changes: Vec<Change>) -> Commit {
     Commit { changes, ..Commit::new(log.clone(), lock_of(log)) }
+}
+
+/// A commit that takes a log as it is, rewound to this position.
+pub(crate) fn accepting(commit: Commit, at: u64) -> Commit {
+    Commit { accepts: Some(Position::new(at)), ..commit }
 }
 
 pub(crate) fn checked(mut commit: Commit, check: Check) -> Commit {

@@ -12,7 +12,7 @@ const ELSEWHERE: &[&str] = &[
 ];
 
 #[test]
-fn every_property_of_a_store_has_a_case() {
+fn e6_every_property_of_a_store_has_a_case() {
     let covered: BTreeSet<&str> = CASES.iter().flat_map(|case| case.properties).copied().collect();
     let numbers = (1..=100).map(|number| number.to_string()).chain(["21a", "73a", "82a", "82b"].map(str::to_owned));
     let all: BTreeSet<String> = numbers.collect();

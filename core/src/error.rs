@@ -37,6 +37,8 @@ pub enum ErrorKind {
     IdReused,
     /// An action's own code refused its input.
     Rejected,
+    /// A policy did not allow it.
+    Forbidden,
     /// An action or a hook panicked; its commit was not made.
     Panicked,
     /// The request itself is wrong, whatever is stored.

@@ -8,13 +8,17 @@ use crate::errors::Errors;
 use crate::keys::{self, Paths};
 use crate::{name, shape};
 
-const KEYS: &[&str] = &["create", "update", "destroy", "resource", "name", "version", "crate"];
+const KEYS: &[&str] =
+    &["create", "upsert", "update", "destroy", "soft_destroy", "resource", "name", "version", "crate"];
+const FIELD_KEYS: &[&str] = &["sensitive"];
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Create,
+    Upsert,
     Update,
     Destroy,
+    SoftDestroy,
 }
 
 #[derive(Default)]
@@ -31,8 +35,19 @@ struct Given {
 pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let mut errors = Errors::default();
     let given = read(input, &mut errors);
+    let mut sensitive = Vec::new();
     for field in shape::fields(input, "an action", &mut errors) {
-        keys::read(field.attrs, "action", &[], &mut errors, |_, _, _| None);
+        keys::read(field.attrs, "action", FIELD_KEYS, &mut errors, |key, meta, errors| match (key, &field.member) {
+            ("sensitive", Some(member)) => {
+                sensitive.push(member.clone());
+                Some(Ok(()))
+            }
+            ("sensitive", None) => {
+                errors.over(&meta.path, "serde skips this field, so no event holds it");
+                Some(Ok(()))
+            }
+            _ => None,
+        });
     }
 
     let name = given.name.map(|name| name.value()).unwrap_or_else(|| name::snake_case(&input.ident.to_string()));
@@ -42,14 +57,18 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
         errors.over(&input.ident, format!("{why}; give it one: `#[action(name = \"..\")]`"));
     }
     if given.kind.is_none() {
-        errors.at(keys::missing(), "an action says what it does: `#[action(create, ..)]`, `update` or `destroy`");
+        errors.at(
+            keys::missing(),
+            "an action says what it does: `#[action(create, ..)]`, `upsert`, `update`, `destroy` or `soft_destroy`",
+        );
     }
     if given.resource.is_none() && !given.bad_resource {
         errors.at(keys::missing(), "an action names its resource: `#[action(.., resource = User)]`");
     }
     let (kind, resource) = errors.finish(given.kind.zip(given.resource))?;
     let version = given.version.unwrap_or(1);
-    Ok(implement(&input.ident, kind, &resource, &name, version, &Paths::in_facade(given.facade.as_ref())))
+    let action = Implemented { ident: &input.ident, kind, resource: &resource, name: &name, version, sensitive };
+    Ok(implement(&action, &Paths::in_facade(given.facade.as_ref())))
 }
 
 fn read(input: &DeriveInput, errors: &mut Errors) -> Given {
@@ -57,8 +76,10 @@ fn read(input: &DeriveInput, errors: &mut Errors) -> Given {
     keys::read(&input.attrs, "action", KEYS, errors, |key, meta, errors| {
         let kind = match key {
             "create" => Kind::Create,
+            "upsert" => Kind::Upsert,
             "update" => Kind::Update,
             "destroy" => Kind::Destroy,
+            "soft_destroy" => Kind::SoftDestroy,
             "resource" => {
                 given.bad_resource = true;
                 return Some(keys::value(meta).map(|resource| given.resource = Some(resource)));
@@ -73,7 +94,7 @@ fn read(input: &DeriveInput, errors: &mut Errors) -> Given {
             _ => return None,
         };
         if given.kind.replace(kind).is_some() {
-            errors.over(&meta.path, "an action does one of `create`, `update` and `destroy`");
+            errors.over(&meta.path, "an action does one of `create`, `upsert`, `update`, `destroy` and `soft_destroy`");
         }
         Some(Ok(()))
     });
@@ -88,43 +109,84 @@ fn version(meta: &syn::meta::ParseNestedMeta<'_>) -> syn::Result<u32> {
     }
 }
 
-fn implement(ident: &Ident, kind: Kind, resource: &Type, name: &str, version: u32, paths: &Paths) -> TokenStream {
-    let Paths { engine, types } = paths;
+/// What is known of the action.
+struct Implemented<'a> {
+    ident: &'a Ident,
+    kind: Kind,
+    resource: &'a Type,
+    name: &'a str,
+    version: u32,
+    sensitive: Vec<String>,
+}
+
+fn implement(action: &Implemented<'_>, paths: &Paths) -> TokenStream {
+    let Implemented { ident, kind, resource, name, version, sensitive } = action;
+    let Paths { engine, .. } = paths;
     let (variant, refusal) = match kind {
         Kind::Create => ("Create", "creates a record, and was run on one that is there"),
+        Kind::Upsert => ("Upsert", ""),
         Kind::Update => ("Update", "changes a record, and was run without one"),
         Kind::Destroy => ("Destroy", "destroys a record, and was run without one"),
+        Kind::SoftDestroy => ("SoftDestroy", "destroys a record, and was run without one"),
     };
     let variant = format_ident!("{variant}");
     let refusal = format!("the action {name:?} {refusal}");
     // The body's call is spanned by the type, so that a missing body is reported there; its names are the derive's own,
     // so that the type may come out of a `macro_rules!`.
-    let body = match kind {
-        Kind::Create => quote_spanned! {ident.span().resolved_at(Span::call_site())=>
-            ::core::option::Option::None => {
-                ::core::result::Result::map(#engine::Create::create(self, cx), ::core::option::Option::Some)
-            }
-        },
-        Kind::Update => quote_spanned! {ident.span().resolved_at(Span::call_site())=>
+    let span = ident.span().resolved_at(Span::call_site());
+    let create = quote_spanned! {span=>
+        ::core::option::Option::None => {
+            ::core::result::Result::map(#engine::Create::create(self, cx), ::core::option::Option::Some)
+        }
+    };
+    let change = |body: TokenStream| {
+        quote_spanned! {span=>
             ::core::option::Option::Some(mut record) => {
-                #engine::Update::update(self, &mut record, cx)?;
+                #body(self, &mut record, cx)?;
                 ::core::result::Result::Ok(::core::option::Option::Some(record))
             }
-        },
-        Kind::Destroy => quote_spanned! {ident.span().resolved_at(Span::call_site())=>
+        }
+    };
+    let refuse = quote!(_ => ::core::result::Result::Err(#engine::Rejection::new(#refusal)),);
+    let arms = match kind {
+        Kind::Create => quote!(#create #refuse),
+        Kind::Upsert => {
+            let update = change(quote_spanned!(span=> #engine::Update::update));
+            quote!(#create #update)
+        }
+        Kind::Update => {
+            let update = change(quote_spanned!(span=> #engine::Update::update));
+            quote!(#update #refuse)
+        }
+        Kind::SoftDestroy => {
+            let destroy = change(quote_spanned!(span=> #engine::SoftDestroy::destroy));
+            quote!(#destroy #refuse)
+        }
+        Kind::Destroy => quote_spanned! {span=>
             ::core::option::Option::Some(record) => {
                 #engine::Destroy::destroy(self, &record, cx)?;
                 ::core::result::Result::Ok(::core::option::Option::None)
             }
+            #refuse
         },
     };
+    let looks_for = (*kind == Kind::Upsert).then(|| {
+        quote_spanned! {span=>
+            fn looks_for(&self) -> ::core::option::Option<(&'static str, ::std::string::String)> {
+                ::core::option::Option::Some(#engine::Upsert::identity(self))
+            }
+        }
+    });
     quote! {
         #[automatically_derived]
         impl #engine::Action for #ident {
             type Resource = #resource;
             const NAME: &'static str = #name;
-            const TYPE: #types::ActionType = #types::ActionType::#variant;
+            const KIND: #engine::ActionKind = #engine::ActionKind::#variant;
+            const SENSITIVE: &'static [&'static str] = &[#(#sensitive),*];
             const VERSION: u32 = #version;
+
+            #looks_for
 
             fn apply(
                 self,
@@ -132,8 +194,7 @@ fn implement(ident: &Ident, kind: Kind, resource: &Type, name: &str, version: u3
                 cx: &#engine::Context,
             ) -> ::core::result::Result<::core::option::Option<#resource>, #engine::Rejection> {
                 match before {
-                    #body
-                    _ => ::core::result::Result::Err(#engine::Rejection::new(#refusal)),
+                    #arms
                 }
             }
         }

@@ -50,6 +50,8 @@ mod shape;
 /// |---|---|
 /// | `name = "accounts.user"` | The name under which its records and events are stored. Required. 1 to 200 ASCII letters, digits, `_`, `-`, `.`, starting with a letter. |
 /// | `actions(A, B, ..)` | The actions that may be run on it, none by default. Each is an action of this very resource. |
+/// | `identities(by_place(shop, shelf), ..)` | What is unique over several fields together: the name, and the fields. An `Option` that is `None` owns nothing. |
+/// | `record_unchanged` | An action that leaves its record as it was is recorded all the same. By default it is not. |
 /// | `crate = path` | Where the facade is, if not at `::rekindle`. |
 ///
 /// # On a field
@@ -58,7 +60,8 @@ mod shape;
 /// |---|---|
 /// | `id` | It is the id: exactly one field is. Its type implements `Display`, and its text is the id that is stored. |
 /// | `identity` | Its value is unique among the records of the resource, under the field's JSON name. Its type implements `Display`, or is an `Option` of such a type (spelled so): `None` owns nothing. |
-/// | `sensitive` | Events hold null in its place. Not for the id. |
+/// | `sensitive` | Events hold null in its place: its type takes null, as an `Option` does, or actions on the resource are refused. Not for the id. |
+/// | `sensitive(stored)` | It is sensitive, and events hold it all the same. |
 /// | `created_at` | It is set to the time of the event that creates the record. At most one field; a `Timestamp` or an `Option<Timestamp>`. |
 /// | `updated_at` | It is set to the time of each event that creates or changes the record. As above. |
 ///
@@ -72,7 +75,7 @@ pub fn derive_resource(input: TokenStream) -> TokenStream {
 ///
 /// The struct has named fields (`struct Close {}` if there is no input) and no generics, and derives `Serialize` and
 /// `Deserialize` too: it is stored as the JSON object that serde makes of it. The body is an implementation of `Create`,
-/// `Update` or `Destroy`, whichever the attribute names.
+/// `Update`, `Destroy` or `SoftDestroy`, whichever the attribute names; an upsert implements `Create`, `Update` and `Upsert`.
 ///
 /// ```
 /// # use rekindle::{Action, Context, Create, Rejection, Resource};
@@ -105,13 +108,17 @@ pub fn derive_resource(input: TokenStream) -> TokenStream {
 ///
 /// | Attribute | What it says |
 /// |---|---|
-/// | `create`, `update` or `destroy` | What it does to its record. Exactly one is required. |
+/// | `create`, `upsert`, `update`, `destroy` or `soft_destroy` | What it does to its record. Exactly one is required. |
 /// | `resource = User` | The resource that it is run on. Required. |
 /// | `name = "register"` | The name under which its events are stored, by the rule of a resource's name. By default the type's name in snake_case: `RenameUser` is `rename_user`. |
 /// | `version = 2` | The version of its input, from 1, which is the default. |
 /// | `crate = path` | Where the facade is, if not at `::rekindle`. |
 ///
-/// Fields take no `#[action(..)]`.
+/// # On a field
+///
+/// | Attribute | What it says |
+/// |---|---|
+/// | `sensitive` | Events hold null in its place. An input of the name of a sensitive attribute is so without it. |
 ///
 /// Run against a record where it needs none, or without one where it needs one, the action is a `Rejection`.
 #[proc_macro_derive(Action, attributes(action))]

@@ -2,6 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
+use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{DeriveInput, GenericArgument, Ident, LitStr, Path, PathArguments, Token, Type};
@@ -10,7 +11,7 @@ use crate::errors::Errors;
 use crate::keys::{self, Paths};
 use crate::shape;
 
-const KEYS: &[&str] = &["name", "actions", "crate"];
+const KEYS: &[&str] = &["name", "actions", "identities", "record_unchanged", "crate"];
 const FIELD_KEYS: &[&str] = &["id", "identity", "sensitive", "created_at", "updated_at"];
 
 #[derive(Default)]
@@ -18,7 +19,25 @@ struct Given {
     name: Option<LitStr>,
     bad_name: bool,
     actions: Vec<Path>,
+    identities: Vec<Compound>,
+    record_unchanged: bool,
     facade: Option<Path>,
+}
+
+/// An identity over several fields: `by_place(shop, shelf)`.
+struct Compound {
+    name: Ident,
+    fields: Vec<Ident>,
+}
+
+impl Parse for Compound {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let name = input.parse()?;
+        let content;
+        syn::parenthesized!(content in input);
+        let fields = Punctuated::<Ident, Token![,]>::parse_terminated(&content)?;
+        Ok(Self { name, fields: fields.into_iter().collect() })
+    }
 }
 
 /// A field that is an attribute of the resource.
@@ -34,6 +53,8 @@ struct Marks {
     id: bool,
     identity: bool,
     sensitive: bool,
+    /// Sensitive, and in events all the same.
+    stored: bool,
     created_at: bool,
     updated_at: bool,
 }
@@ -51,8 +72,11 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     if id.is_none() && has_fields && !fields.iter().any(|field| is_marked_id(field.attrs)) {
         errors.at(keys::missing(), "a resource has an id: mark its field with `#[resource(id)]`");
     }
+    for identity in &given.identities {
+        check_compound(identity, &attributes, &mut errors);
+    }
     let (name, id) = errors.finish(given.name.as_ref().zip(id))?;
-    Ok(implement(&input.ident, name, id, &attributes, &given.actions, &Paths::in_facade(given.facade.as_ref())))
+    Ok(implement(&input.ident, name, id, &attributes, &given))
 }
 
 fn read(input: &DeriveInput, errors: &mut Errors) -> Given {
@@ -64,6 +88,11 @@ fn read(input: &DeriveInput, errors: &mut Errors) -> Given {
             Some(name.map(|name| given.name = Some(name)))
         }
         "actions" => Some(actions(meta, errors).map(|actions| given.actions = actions)),
+        "identities" => Some(compounds(meta).map(|identities| given.identities = identities)),
+        "record_unchanged" => {
+            given.record_unchanged = true;
+            Some(Ok(()))
+        }
         "crate" => Some(keys::facade(meta).map(|path| given.facade = Some(path))),
         _ => None,
     });
@@ -83,6 +112,26 @@ fn actions(meta: &syn::meta::ParseNestedMeta<'_>, errors: &mut Errors) -> syn::R
         seen.push(text);
     }
     Ok(actions.into_iter().collect())
+}
+
+fn compounds(meta: &syn::meta::ParseNestedMeta<'_>) -> syn::Result<Vec<Compound>> {
+    let content;
+    syn::parenthesized!(content in meta.input);
+    Ok(Punctuated::<Compound, Token![,]>::parse_terminated(&content)?.into_iter().collect())
+}
+
+fn check_compound(identity: &Compound, attributes: &[Attribute<'_>], errors: &mut Errors) {
+    if attributes.iter().any(|attribute| attribute.marks.identity && identity.name == attribute.name) {
+        errors.over(&identity.name, "a field is an identity of this name already");
+    }
+    if identity.fields.len() < 2 {
+        errors.over(&identity.name, "an identity over one field is `#[resource(identity)]` on the field");
+    }
+    for field in &identity.fields {
+        if !attributes.iter().any(|attribute| attribute.ident == field) {
+            errors.over(field, "no attribute of the resource is a field of this name");
+        }
+    }
 }
 
 fn attributes<'a>(fields: &[shape::Field<'a>], errors: &mut Errors) -> Vec<Attribute<'a>> {
@@ -114,7 +163,16 @@ fn marks(field: &shape::Field<'_>, errors: &mut Errors) -> Marks {
         *match key {
             "id" => &mut marks.id,
             "identity" => &mut marks.identity,
-            "sensitive" => &mut marks.sensitive,
+            "sensitive" => {
+                if meta.input.peek(syn::token::Paren) {
+                    let stored = meta.parse_nested_meta(|inner| match inner.path.is_ident("stored") {
+                        true => Ok(()),
+                        false => Err(inner.error("`sensitive` takes `stored`, or nothing")),
+                    });
+                    marks.stored = errors.keep(stored).is_some();
+                }
+                &mut marks.sensitive
+            }
             "created_at" => &mut marks.created_at,
             "updated_at" => &mut marks.updated_at,
             _ => return None,
@@ -147,16 +205,27 @@ fn implement(
     name: &LitStr,
     id: &Attribute<'_>,
     attributes: &[Attribute<'_>],
-    actions: &[Path],
-    paths: &Paths,
+    given: &Given,
 ) -> TokenStream {
-    let Paths { engine, types } = paths;
+    let Paths { engine, types } = Paths::in_facade(given.facade.as_ref());
+    let Given { actions, record_unchanged, .. } = given;
     let Attribute { ident: id, ty: id_type, .. } = id;
-    let listed = attributes.iter().map(|Attribute { name, marks: Marks { id, sensitive, .. }, .. }| {
-        quote!(#engine::Attribute { name: #name, id: #id, sensitive: #sensitive })
+    let listed = attributes.iter().map(|Attribute { name, marks: Marks { id, sensitive, stored, .. }, .. }| {
+        quote!(#engine::Attribute { name: #name, id: #id, sensitive: #sensitive, stored: #stored })
     });
     let specs = actions.iter().map(|action| quote_spanned!(action.span()=> spec::<#action>()));
-    let identities = attributes.iter().filter(|attribute| attribute.marks.identity).map(identity);
+    let single = attributes.iter().filter(|attribute| attribute.marks.identity);
+    let identity_specs = single
+        .clone()
+        .map(|Attribute { name, .. }| quote!(#engine::IdentitySpec { name: #name, attributes: &[#name] }));
+    let compound_specs = given.identities.iter().map(|identity| {
+        let name = identity.name.to_string();
+        let of = members(identity, attributes).map(|attribute| &attribute.name);
+        quote!(#engine::IdentitySpec { name: #name, attributes: &[#(#of),*] })
+    });
+    let identity_specs = identity_specs.chain(compound_specs);
+    let compounds = given.identities.iter().map(|identity| compound(identity, attributes, &engine));
+    let identities = single.map(identity).chain(compounds);
     let at = |attribute: &Attribute<'_>| {
         let Attribute { ident, ty, .. } = attribute;
         quote_spanned!(ty.span().resolved_at(Span::call_site())=> self.#ident = ::core::convert::Into::into(at);)
@@ -169,6 +238,8 @@ fn implement(
             type Id = #id_type;
             const NAME: &'static str = #name;
             const ATTRIBUTES: &'static [#engine::Attribute] = &[#(#listed),*];
+            const IDENTITIES: &'static [#engine::IdentitySpec] = &[#(#identity_specs),*];
+            const RECORD_UNCHANGED: bool = #record_unchanged;
 
             fn actions() -> ::std::vec::Vec<#engine::ActionSpec> {
                 #[allow(dead_code)]
@@ -196,6 +267,31 @@ fn implement(
                 }
                 #(#updated)*
             }
+        }
+    }
+}
+
+/// The attributes of an identity over several fields, in its order.
+fn members<'a>(identity: &'a Compound, attributes: &'a [Attribute<'a>]) -> impl Iterator<Item = &'a Attribute<'a>> {
+    identity.fields.iter().filter_map(|field| attributes.iter().find(|attribute| attribute.ident == field))
+}
+
+/// Adds the value of an identity over several fields, unless one of them is an `Option` without one.
+fn compound(identity: &Compound, attributes: &[Attribute<'_>], engine: &TokenStream) -> TokenStream {
+    let name = identity.name.to_string();
+    let parts = members(identity, attributes).map(|Attribute { ident, ty, .. }| {
+        let span = ty.span().resolved_at(Span::call_site());
+        if is_option(ty) {
+            quote_spanned!(span=> self.#ident.as_ref().map(::std::string::ToString::to_string))
+        } else {
+            quote_spanned!(span=> ::core::option::Option::Some(::std::string::ToString::to_string(&self.#ident)))
+        }
+    });
+    quote! {
+        if let ::core::option::Option::Some(parts) =
+            [#(#parts),*].into_iter().collect::<::core::option::Option<::std::vec::Vec<::std::string::String>>>()
+        {
+            identities.push((#name, #engine::compound(parts)));
         }
     }
 }

@@ -39,7 +39,7 @@ impl Gate {
         *self.come.borrow()
     }
 
-    async fn pass(&self) {
+    pub async fn pass(&self) {
         self.come.send_modify(|come| *come += 1);
         self.shut.subscribe().wait_for(|shut| !shut).await.unwrap();
     }
@@ -51,6 +51,8 @@ pub enum Fault {
     AnswerLost,
     /// It is not made, and the answers are lost.
     RequestLost,
+    /// It is not made, and the store says so.
+    Unavailable,
     /// The store panics.
     Panic,
 }
@@ -114,6 +116,9 @@ impl EventStore for Held {
                 answers.into_iter().map(|_| Err(lost())).collect()
             }
             Some(Fault::RequestLost) => batch.iter().map(|_| Err(lost())).collect(),
+            Some(Fault::Unavailable) => {
+                batch.iter().map(|_| Err(Error::new(ErrorKind::Unavailable, "the disk is full"))).collect()
+            }
             Some(Fault::Panic) => panic!("the store broke"),
         }
     }
@@ -168,10 +173,6 @@ impl ResourceStore for Held {
 
     async fn abandon_rebuild(&self, rebuild: Rebuild) -> Result<()> {
         self.inner.abandon_rebuild(rebuild).await
-    }
-
-    async fn accept_rewound(&self, log: &LogId, lock: LockKey) -> Result<()> {
-        self.inner.accept_rewound(log, lock).await
     }
 
     async fn clear(&self, log: &LogId, lock: LockKey) -> Result<u64> {

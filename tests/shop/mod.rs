@@ -2,7 +2,10 @@
 
 #![allow(dead_code, unreachable_pub, unused_imports, unused_macros, reason = "each test file uses some of it")]
 
+pub mod bent;
+pub mod callers;
 pub mod held;
+pub mod plant;
 pub mod raw;
 pub mod state;
 

@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 mod bench;
+mod parity;
 mod servers;
 mod test;
 
@@ -14,6 +15,7 @@ usage: cargo xtask COMMAND
 commands:
   test [--only STEP].. [--advisories] | --list    every check of this repository, in order
   bench NAME [OPTION]..                           a benchmark: commit, replay, scan, growth
+  parity [--check]                                makes docs/parity.md from the names of the tests, or checks it
   help                                            this text";
 
 fn main() -> ExitCode {
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
     let (command, args) = args.split_first().map_or(("help", &[][..]), |(command, args)| (command.as_str(), args));
     let done = match command {
         "bench" => bench::run(args),
+        "parity" => parity::run(args),
         "test" => test::run(args),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

@@ -16,6 +16,7 @@ const STEPS: &[Step] = &[
     Step { name: "fmt", what: "the code is formatted", run: fmt },
     Step { name: "clippy", what: "no lint warns, anywhere", run: clippy },
     Step { name: "test", what: "unit tests, conformance of each backend, doc tests", run: tests },
+    Step { name: "parity", what: "docs/parity.md is up to date, and no behaviour is without a test", run: parity },
     Step { name: "doc", what: "the docs build without a warning", run: doc },
     Step { name: "features", what: "the facade builds with none, each alone, and all of its features", run: features },
     Step { name: "deny", what: "the dependencies are what deny.toml allows", run: deny },
@@ -122,6 +123,10 @@ fn clippy(_: &Options) -> Result<Outcome, String> {
 fn tests(_: &Options) -> Result<Outcome, String> {
     crate::servers::install()?;
     cargo(&["test", "--workspace", "--all-features"])
+}
+
+fn parity(_: &Options) -> Result<Outcome, String> {
+    crate::parity::run(&["--check".to_owned()]).map(|()| Outcome::Ok)
 }
 
 fn doc(_: &Options) -> Result<Outcome, String> {

@@ -143,6 +143,8 @@ macro_rules! __cases {
                 a_cleared_log_is_replayed: records ["65", "67"];
                 a_replay_to_n_is_the_state_at_n: records ["69"];
                 a_rewound_log_can_be_taken_as_it_is: records ["69"];
+                a_log_is_taken_at_the_position_that_it_is_rewound_to_only: records ["69"];
+                a_commit_that_fails_takes_no_log_as_it_is: records ["16", "30", "69"];
                 a_rebuild_changes_no_event: records ["13", "71"];
                 a_rebuild_of_one_log_leaves_the_others: records ["12", "64"];
                 what_other_resources_hold_is_replayed: records ["67"];

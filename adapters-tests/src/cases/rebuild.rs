@@ -9,7 +9,9 @@ use rekindle_core::types::{EventQuery, LockKey, Position, RecordQuery, Revision,
 use super::replay::lived_in;
 use crate::fixture::Backend;
 use crate::look::{Everything, assert_error, fold, live, n, number_in, put, rebuild, record, records, refused, stream};
-use crate::sample::{commit, create, email_of, key, lock_of, log, note, owning, resource, set, state, tenant};
+use crate::sample::{
+    accepting, commit, create, email_of, key, lock_of, log, note, owning, resource, set, state, tenant,
+};
 
 async fn begin(store: &Arc<dyn Store>, mode: RebuildMode) -> Rebuild {
     store.begin_rebuild(&log(), lock_of(&log()), mode).await.unwrap()
@@ -144,7 +146,7 @@ pub(crate) async fn a_rebuild_in_place_refuses_reads_and_commits(backend: Backen
     let running = begin(&store, RebuildMode::InPlace).await;
     assert_eq!(store.head(&log()).await.unwrap().state, LogState::Rebuilding);
     assert_refuses(&*store).await;
-    assert_eq!(store.accept_rewound(&log(), lock_of(&log())).await.unwrap_err().kind(), &ErrorKind::Rebuilding);
+    assert_eq!(refused(&*store, accepting(commit(&log(), vec![note("x", 1)]), 0)).await.kind(), &ErrorKind::Rebuilding);
     store.load(&running, vec![loaded("a", 1, Some(state(1)))]).await.unwrap();
     assert_refuses(&*store).await;
     finish(&store, running).await;

@@ -8,7 +8,9 @@ use rekindle_core::types::{Position, RecordKey, Revision};
 
 use crate::fixture::Backend;
 use crate::look::{Everything, assert_error, events, fold, live, n, positions, put, rebuild, record, records, refused};
-use crate::sample::{commit, create, destroy, email_of, lock_of, log, note, owning, set, state, tenant, update};
+use crate::sample::{
+    accepting, commit, create, destroy, email_of, lock_of, log, note, owning, set, state, tenant, update,
+};
 
 /// A log of 30 events: records that are written again, destroyed, made again, and that pass identities on.
 pub(crate) async fn lived_in(store: &dyn Store) {
@@ -87,8 +89,8 @@ pub(crate) async fn positions_are_never_reused(backend: Backend) {
     for round in 0..3 {
         assert_eq!(positions(&put(&*store, commit(&log(), vec![set("a", state(round))])).await), [2 * round + 1]);
         store.clear(&log(), lock_of(&log())).await.unwrap();
-        store.accept_rewound(&log(), lock_of(&log())).await.unwrap();
-        assert_eq!(positions(&put(&*store, commit(&log(), vec![set("b", state(round))])).await), [2 * round + 2]);
+        let taken = put(&*store, accepting(commit(&log(), vec![set("b", state(round))]), 0)).await;
+        assert_eq!(positions(&taken), [2 * round + 2]);
         rebuild(&store, &log(), RebuildMode::Shadow, Position::new(2 * round + 2)).await;
     }
 }
@@ -160,15 +162,43 @@ pub(crate) async fn a_rewound_log_can_be_taken_as_it_is(backend: Backend) {
     let store = backend.open().await.store;
     put(&*store, commit(&log(), vec![create("a", 1)])).await;
     put(&*store, commit(&log(), vec![update("a", 1, 2), create("b", 1)])).await;
-    store.accept_rewound(&log(), lock_of(&log())).await.unwrap();
-    assert_eq!(store.head(&log()).await.unwrap().state, LogState::Live);
     rebuild(&store, &log(), RebuildMode::Shadow, Position::new(1)).await;
-    store.accept_rewound(&log(), lock_of(&log())).await.unwrap();
+    let taking = accepting(commit(&log(), vec![note("taken", 1)]), 1);
+    assert_eq!(positions(&put(&*store, taking.clone()).await), [4]);
     assert_eq!(store.head(&log()).await.unwrap().state, LogState::Live);
     assert_eq!((n(&*store, &log(), "a").await, n(&*store, &log(), "b").await), (Some(1), None));
-    assert_eq!(positions(&put(&*store, commit(&log(), vec![update("a", 1, 9)])).await), [4]);
+    assert_eq!(positions(&put(&*store, commit(&log(), vec![update("a", 1, 9)])).await), [5]);
     assert_eq!(record(&*store, &log(), "a").await.unwrap().revision, Revision::new(2));
-    assert_eq!(events(&*store, &log()).await.len(), 4, "the events after that position stay");
+    assert_eq!(events(&*store, &log()).await.len(), 5, "the events after that position stay");
+    assert_eq!(positions(&put(&*store, taking).await), [4], "asked again, it answers as it did");
+}
+
+pub(crate) async fn a_log_is_taken_at_the_position_that_it_is_rewound_to_only(backend: Backend) {
+    let store = backend.open().await.store;
+    put(&*store, commit(&log(), vec![create("a", 1), update("a", 1, 2), create("b", 1)])).await;
+    let live = refused(&*store, accepting(commit(&log(), vec![note("x", 1)]), 3)).await;
+    assert_eq!(live.kind(), &ErrorKind::Conflict { actual: None });
+    rebuild(&store, &log(), RebuildMode::Shadow, Position::new(1)).await;
+    let rewound = ErrorKind::Rewound { at: Position::new(1) };
+    for at in [0, 2, 3] {
+        assert_eq!(refused(&*store, accepting(commit(&log(), vec![note("x", 1)]), at)).await.kind(), &rewound);
+    }
+    assert_eq!(store.head(&log()).await.unwrap().state, LogState::Rewound(Position::new(1)));
+}
+
+pub(crate) async fn a_commit_that_fails_takes_no_log_as_it_is(backend: Backend) {
+    let store = backend.open().await.store;
+    put(&*store, commit(&log(), vec![create("a", 1), update("a", 1, 2)])).await;
+    rebuild(&store, &log(), RebuildMode::Shadow, Position::new(1)).await;
+    let stale = accepting(commit(&log(), vec![update("a", 2, 3)]), 1);
+    let taking = accepting(commit(&log(), vec![note("taken", 1)]), 1);
+    let after = commit(&log(), vec![update("a", 1, 4)]);
+    let answers = store.commit(vec![stale, after.clone(), taking, after]).await;
+    assert!(matches!(answers[0].as_ref().unwrap_err().kind(), ErrorKind::Conflict { .. }), "{answers:?}");
+    assert!(matches!(answers[1].as_ref().unwrap_err().kind(), ErrorKind::Rewound { .. }), "{answers:?}");
+    assert_eq!(positions(answers[2].as_ref().unwrap()), [3]);
+    assert_eq!(positions(answers[3].as_ref().unwrap()), [4], "a commit of the same batch sees the log live");
+    assert_eq!(store.head(&log()).await.unwrap().state, LogState::Live);
 }
 
 pub(crate) async fn a_rebuild_changes_no_event(backend: Backend) {

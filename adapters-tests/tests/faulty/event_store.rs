@@ -3,7 +3,7 @@
 use std::mem;
 
 use async_trait::async_trait;
-use rekindle_core::store::{Durability, EventStore, EventStoreExt, Head, ResourceStore, StoreInfo};
+use rekindle_core::store::{Durability, EventStore, EventStoreExt, Head, LogState, StoreInfo};
 use rekindle_core::types::{
     Change, Check, Commit, Committed, CommittedEvent, Event, EventId, EventQuery, Expected, Json, LogId, Order, Page,
     Payload, Position, Revision, Timestamp,
@@ -174,12 +174,16 @@ impl Faulty {
     }
 
     /// Makes one commit that does not care for its neighbours.
-    async fn commit_alone(&self, commit: Commit) -> Result<Committed> {
+    async fn commit_alone(&self, mut commit: Commit) -> Result<Committed> {
         match self.fault {
             Fault::EventsOnly if !commit.checks.is_empty() || commit.writes().next().is_some() => {
                 return Err(Error::unsupported("this store keeps no records"));
             }
-            Fault::RewoundTakesCommits => self.inner.accept_rewound(&commit.log, commit.lock).await?,
+            Fault::RewoundTakesCommits => {
+                if let LogState::Rewound(at) = self.inner.head(&commit.log).await?.state {
+                    commit.accepts = Some(at);
+                }
+            }
             Fault::KnownIdsTrusted => {
                 if let Some(known) = self.known(&commit).await? {
                     return Ok(known);

@@ -97,10 +97,6 @@ impl ResourceStore for Faulty {
         self.inner.abandon_rebuild(rebuild).await
     }
 
-    async fn accept_rewound(&self, log: &LogId, lock: LockKey) -> Result<()> {
-        self.inner.accept_rewound(log, lock).await
-    }
-
     async fn clear(&self, log: &LogId, lock: LockKey) -> Result<u64> {
         if self.has(Fault::ClearTooWide) {
             let others: Vec<(LogId, LockKey)> =

@@ -151,19 +151,6 @@ impl ResourceStore for MemoryBackend {
         Ok(())
     }
 
-    async fn accept_rewound(&self, log: &LogId, lock: LockKey) -> Result<()> {
-        let _held = self.shared.locks.of_key(lock).await;
-        let mut state = self.state();
-        let head = &mut state.log_mut(log).head;
-        match head.state {
-            LogState::Rebuilding => Err(rebuilding(log)),
-            LogState::Live | LogState::Rewound(_) => {
-                head.state = LogState::Live;
-                Ok(())
-            }
-        }
-    }
-
     async fn clear(&self, log: &LogId, lock: LockKey) -> Result<u64> {
         let _held = self.shared.locks.of_key(lock).await;
         let mut state = self.state();

@@ -53,6 +53,7 @@ impl State {
 impl Log {
     pub(crate) fn apply(&mut self, changes: LogChanges) {
         self.head.position = changes.head.position;
+        self.head.state = changes.head.state;
         for event in changes.events {
             self.positions.insert(event.id, event.position);
             self.events.push(event);

@@ -40,7 +40,7 @@ CREATE TABLE @schema@.events (
     sealed_changed_attributes bytea,
     sealed_metadata           bytea,
     PRIMARY KEY (log, position),
-    UNIQUE (log, id)
+    UNIQUE (id, log)
 );
 
 CREATE INDEX events_by_record ON @schema@.events (log, resource, record_id, position);

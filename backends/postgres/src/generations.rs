@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rekindle_core::store::decide::rebuilding;
 use rekindle_core::store::{LocksHeld, RebuildMode};
 use rekindle_core::types::{Generation, LockKey, LogId, Position};
 use rekindle_core::{Error, Result};
@@ -196,25 +195,6 @@ impl Store {
         let purged = self.purge(&mut session.connection, link.log, (generation, generation), None).await;
         session.close().await;
         purged.map_err(classify)
-    }
-
-    /// Takes a rewound log as it is. It must be carried through.
-    pub(crate) async fn accept(&self, log: &LogId, lock: LockKey) -> Result<()> {
-        let mut connection = self.connect(self.config.lock_timeout).await?;
-        let accepted = async {
-            connection.execute("BEGIN").await.map_err(classify)?;
-            let Some(locked) = self.lock_log(&mut connection, log, lock).await? else { return Ok(()) };
-            if locked.state == 1 {
-                return Err(rebuilding(log));
-            }
-            let accept = sqlx::query(self.sql.accept_rewound()).bind(locked.id);
-            accept.execute(&mut connection).await.map_err(classify)?;
-            Ok(())
-        };
-        let accepted = accepted.await;
-        let accepted = end(&mut connection, accepted).await;
-        let _ = connection.close().await;
-        accepted
     }
 
     /// Puts an empty generation in use, and gives the number of records that were there. It must be carried through.

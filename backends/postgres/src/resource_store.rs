@@ -164,17 +164,6 @@ impl ResourceStore for PostgresBackend {
         .await
     }
 
-    async fn accept_rewound(&self, log: &LogId, lock: LockKey) -> Result<()> {
-        let held = self.store.locks.of_key(lock).await;
-        let (store, log) = (Arc::clone(&self.store), log.clone());
-        carried(async move {
-            let accepted = store.accept(&log, lock).await;
-            drop(held);
-            accepted
-        })
-        .await
-    }
-
     async fn clear(&self, log: &LogId, lock: LockKey) -> Result<u64> {
         let held = self.store.locks.of_key(lock).await;
         let (store, log) = (Arc::clone(&self.store), log.clone());

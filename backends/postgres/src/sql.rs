@@ -41,7 +41,6 @@ macro_rules! statements {
 }
 
 statements! {
-    accept_rewound = "accept_rewound.sql";
     add_log = "add_log.sql";
     begin_generation = "begin_generation.sql";
     clear = "clear.sql";

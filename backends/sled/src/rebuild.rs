@@ -224,25 +224,6 @@ impl Store {
         self.remove(loading.log, loading.generation)
     }
 
-    /// Takes a rewound log as it is; the caller holds its lock key.
-    pub(crate) fn accept(&self, log: &LogId) -> Result<()> {
-        {
-            let _writer = self.write()?;
-            let Some((number, mut head)) = self.log(log)? else { return Ok(()) };
-            match head.state {
-                LogState::Rebuilding => return Err(rekindle_core::store::decide::rebuilding(log)),
-                LogState::Live => {}
-                LogState::Rewound(_) => {
-                    head.state = LogState::Live;
-                    let mut batch = Batch::default();
-                    set_head(&mut batch, number, &head)?;
-                    self.apply(batch).map_err(|e| indeterminate(&e))?;
-                }
-            }
-        }
-        self.disk.flush().map_err(|e| indeterminate(&e))
-    }
-
     /// Puts an empty generation in use; the caller holds the log's lock key. Gives the number of records that were there,
     /// and the generation that is to be removed.
     pub(crate) fn clear(&self, log: &LogId) -> Result<(u64, Option<(LogNumber, Generation)>)> {

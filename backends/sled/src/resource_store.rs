@@ -139,17 +139,6 @@ impl ResourceStore for SledBackend {
         .await
     }
 
-    async fn accept_rewound(&self, log: &LogId, lock: LockKey) -> Result<()> {
-        let held = self.store.locks.of_key(lock).await;
-        let log = log.clone();
-        self.blocking(move |store| {
-            let accepted = store.accept(&log);
-            drop(held);
-            accepted
-        })
-        .await
-    }
-
     async fn clear(&self, log: &LogId, lock: LockKey) -> Result<u64> {
         let held = self.store.locks.of_key(lock).await;
         let log = log.clone();

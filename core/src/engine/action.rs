@@ -21,18 +21,67 @@ pub trait Action: Serialize + DeserializeOwned + Send + Sync + 'static {
     const NAME: &'static str;
 
     /// What it does to its record.
-    const TYPE: ActionType;
+    const KIND: ActionKind;
+
+    /// The names of the inputs that events hold null in the place of, beside the sensitive attributes of the resource.
+    const SENSITIVE: &'static [&'static str] = &[];
 
     /// The version of its input: raise it when the input changes its form, and route the old one.
     const VERSION: u32;
 
-    /// Runs the body: what the record is after it, `None` if it is destroyed. The derive implements it by [`Create`],
-    /// [`Update`] or [`Destroy`].
+    /// For an upsert: the name and the value of the identity whose owner is changed, if there is one. `None` for all others.
+    fn looks_for(&self) -> Option<(&'static str, String)> {
+        None
+    }
+
+    /// Runs the body: what the record is after it, `None` if it is gone. The derive implements it by [`Create`], [`Update`],
+    /// [`Upsert`], [`Destroy`] or [`SoftDestroy`].
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] by the body; `before` is `None` for a create, and for nothing else.
+    /// A [`Rejection`] by the body; `before` is `None` where a record is made, and nowhere else.
     fn apply(self, before: Option<Self::Resource>, cx: &Context) -> Result<Option<Self::Resource>, Rejection>;
+}
+
+/// What an action does to its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActionKind {
+    /// Creates it.
+    Create,
+    /// Changes the record that owns an identity, or creates one if none does.
+    Upsert,
+    /// Changes it.
+    Update,
+    /// Destroys it: it is gone.
+    Destroy,
+    /// Destroys it in name: it stays, changed.
+    SoftDestroy,
+}
+
+impl ActionKind {
+    /// The type that its events have, if a record was there before it or not.
+    #[must_use]
+    pub const fn action_type(self, existed: bool) -> ActionType {
+        match self {
+            Self::Create => ActionType::Create,
+            Self::Upsert if existed => ActionType::Update,
+            Self::Upsert => ActionType::Create,
+            Self::Update => ActionType::Update,
+            Self::Destroy | Self::SoftDestroy => ActionType::Destroy,
+        }
+    }
+}
+
+impl fmt::Display for ActionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Create => "create",
+            Self::Upsert => "upsert",
+            Self::Update => "update",
+            Self::Destroy => "destroy",
+            Self::SoftDestroy => "soft destroy",
+        })
+    }
 }
 
 /// The body of an action that creates a record.
@@ -68,6 +117,22 @@ pub trait Destroy: Action {
     }
 }
 
+/// An action that creates a record, or changes the one that owns an identity: its bodies are [`Create`] and [`Update`].
+pub trait Upsert: Create + Update {
+    /// The name of the identity, and the value that the record owns: as it is stored, such as an address in lower case.
+    fn identity(&self) -> (&'static str, String);
+}
+
+/// The body of an action that destroys a record in name: the record stays, with a mark of it.
+pub trait SoftDestroy: Action {
+    /// Marks the record. It is pure: no I/O, no clock, no randomness but those of the context.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] if it may not be destroyed, or is so already; nothing is written then.
+    fn destroy(self, record: &mut Self::Resource, cx: &Context) -> Result<(), Rejection>;
+}
+
 /// An action's own refusal, in words for whoever ran it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection(String);
@@ -98,7 +163,7 @@ impl From<Rejection> for Error {
 pub struct ActionSpec {
     pub(crate) name: &'static str,
     pub(crate) resource: &'static str,
-    pub(crate) action_type: ActionType,
+    pub(crate) kind: ActionKind,
     pub(crate) version: u32,
     pub(crate) run: fn(&Json, Option<&Json>, &Context) -> Result<Option<Json>>,
 }
@@ -111,14 +176,15 @@ impl ActionSpec {
             let action: A = input.to_value().map_err(|error| {
                 Error::invalid(format!("the input does not fit the action {:?}", A::NAME)).with_source(error)
             })?;
+            let created = before.is_none();
             let before = before.map(Json::to_value).transpose()?;
             let mut after = action.apply(before, cx)?;
             if let Some(record) = &mut after {
-                record.stamp(A::TYPE == ActionType::Create, cx.now);
+                record.stamp(created, cx.now);
             }
             after.as_ref().map(Json::from_value).transpose()
         }
-        Self { name: A::NAME, resource: A::Resource::NAME, action_type: A::TYPE, version: A::VERSION, run: run::<A> }
+        Self { name: A::NAME, resource: A::Resource::NAME, kind: A::KIND, version: A::VERSION, run: run::<A> }
     }
 
     /// Its name.
@@ -136,6 +202,6 @@ impl ActionSpec {
 
 impl fmt::Debug for ActionSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{} ({}, version {})", self.resource, self.name, self.action_type, self.version)
+        write!(f, "{}.{} ({}, version {})", self.resource, self.name, self.kind, self.version)
     }
 }

@@ -7,14 +7,16 @@ use tokio::sync::Mutex;
 
 use super::action::{Action, ActionSpec};
 use super::committer::Committer;
-use super::context::{Clock, IdSource, RandomIds, SystemClock};
+use super::context::{Clock, Context, IdSource, RandomIds, SystemClock};
 use super::hook::Hook;
 use super::log::{Engine, Log};
+use super::policy::Policy;
+use super::public::PublicFields;
 use super::registry::Registry;
 use super::resource::Resource;
 use crate::error::Result;
 use crate::store::{EventStore, ResourceStore};
-use crate::types::{DefaultLockKeys, LockKeys, LogId};
+use crate::types::{DefaultLockKeys, Event, LockKeys, LogId};
 
 /// A store to open a log on: both halves of a backend, or events only.
 #[derive(Clone)]
@@ -52,6 +54,8 @@ pub struct Builder {
     name: String,
     registry: Registry,
     hooks: Vec<Arc<dyn Hook>>,
+    policies: Vec<Arc<dyn Policy>>,
+    public: PublicFields,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
     lock_keys: Arc<dyn LockKeys>,
@@ -73,6 +77,8 @@ impl Builder {
             name: "main".to_owned(),
             registry: Registry::default(),
             hooks: Vec::new(),
+            policies: Vec::new(),
+            public: PublicFields::None,
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds),
             lock_keys: Arc::new(DefaultLockKeys::default()),
@@ -104,6 +110,40 @@ impl Builder {
         self
     }
 
+    /// Records only these actions of a resource. What the others change is in no event, and no replay brings it back.
+    pub fn only_actions<R: Resource>(mut self, actions: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.registry.only::<R>(actions.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Does not record these actions of a resource. What they change is in no event, and no replay brings it back.
+    pub fn ignore_actions<R: Resource>(mut self, actions: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.registry.ignore::<R>(actions.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Makes this change to a record after each of its events on replay, in `as_of` and in `history`: the only code besides
+    /// bodies that is asked for there. It is pure, as a body is.
+    pub fn change_on_replay<R: Resource>(
+        mut self,
+        change: impl Fn(&mut R, &Event, &Context) + Send + Sync + 'static,
+    ) -> Self {
+        self.registry.change_on_replay(change);
+        self
+    }
+
+    /// Adds a policy. All of them must allow what is done.
+    pub fn policy(mut self, policy: impl Policy) -> Self {
+        self.policies.push(Arc::new(policy));
+        self
+    }
+
+    /// Which fields of events [`Log::public`] shows: none unless it is set.
+    pub fn public_fields(mut self, fields: PublicFields) -> Self {
+        self.public = fields;
+        self
+    }
+
     /// Adds a hook around all actions and commits. The first one added is the outermost.
     pub fn hook(mut self, hook: impl Hook) -> Self {
         self.hooks.push(Arc::new(hook));
@@ -128,7 +168,9 @@ impl Builder {
         self
     }
 
-    /// How many commits may wait for the store before callers wait for a place: 4,096 unless it is set.
+    /// How many commits may wait for the store before callers wait for a place: 4,096 unless it is set. Four batches
+    /// that are taken up already do not count. Tenants share the places: if the store keeps one waiting so long that its
+    /// callers fill them all, the others wait as well.
     pub fn queue(mut self, commits: usize) -> Self {
         self.queue = commits;
         self
@@ -152,6 +194,7 @@ impl Builder {
     /// Dropped, nothing is open.
     pub async fn start(mut self) -> Result<Log> {
         let id = LogId::new(&self.name)?;
+        self.public.mistakes().into_iter().for_each(|mistake| self.registry.mistake(mistake));
         self.registry.check()?;
         let lock = self.lock_keys.key(&id)?;
         let backend = self.opening.await?;
@@ -163,13 +206,15 @@ impl Builder {
             registry: Arc::new(self.registry),
             committer,
             hooks: self.hooks,
+            policies: self.policies,
+            public: self.public,
             clock: self.clock,
             ids: self.ids,
             lock_keys: self.lock_keys,
             attempts: self.attempts,
             turns,
         };
-        Ok(Log { engine: Arc::new(engine), id, lock })
+        Ok(Log { engine: Arc::new(engine), id, lock, guarded: true, reader: None })
     }
 }
 

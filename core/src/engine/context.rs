@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::types::{Actor, EventId, Timestamp};
+use crate::types::{Actor, Event, EventId, Timestamp};
 
 /// Where the time comes from.
 pub trait Clock: Send + Sync + 'static {
@@ -64,6 +64,11 @@ impl Context {
     #[must_use]
     pub fn new_uuid(&self) -> Uuid {
         self.ids.next()
+    }
+
+    /// That of an event, for what is run again on replay.
+    pub(crate) fn of_event(event: &Event) -> Self {
+        Self { actor: event.actor.clone(), now: event.occurred_at, ids: Arc::new(RandomIds) }
     }
 
     pub(crate) fn new_event_id(&self) -> EventId {

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
-use super::action::ActionSpec;
-use super::context::{Context, RandomIds};
+use super::action::{ActionKind, ActionSpec};
+use super::context::Context;
 use super::registry::{Registry, Rule};
 use super::resource::ResourceSpec;
 use super::unit::panicked;
@@ -45,6 +44,16 @@ impl Fold {
         Ok(())
     }
 
+    /// All records that it knows, destroyed ones among them.
+    pub(crate) fn states(&self) -> impl Iterator<Item = (&RecordKey, &FoldState)> {
+        self.states.iter()
+    }
+
+    /// Forgets the records that do not pass.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&RecordKey) -> bool) {
+        self.states.retain(|key, _| keep(key));
+    }
+
     pub(crate) fn state(&self, key: &RecordKey) -> Option<&FoldState> {
         self.states.get(key)
     }
@@ -72,7 +81,7 @@ impl Fold {
             return Ok(());
         }
         match registry.rule(event)? {
-            Rule::Force(resource) => self.force(resource, event),
+            Rule::Force(resource, kind) => self.force(registry, resource, kind, event),
             Rule::Arguments(action) => self.run(registry, action, event, true),
             Rule::Route(targets) => targets
                 .iter()
@@ -83,16 +92,19 @@ impl Fold {
     }
 
     /// Data and changed attributes are merged into the record; no code of the user's is run.
-    fn force(&mut self, resource: &ResourceSpec, event: &Event) -> Result<()> {
+    fn force(&mut self, registry: &Registry, resource: &ResourceSpec, kind: ActionKind, event: &Event) -> Result<()> {
         let key = event.key();
-        if event.action_type == ActionType::Destroy {
+        if event.action_type == ActionType::Destroy && kind != ActionKind::SoftDestroy {
             self.expect(&key)?;
             self.set(key, None, event);
             return Ok(());
         }
+        // An upsert finds what there is: not what there was when it was recorded.
+        let exists = self.states.get(&key).is_some_and(|state| state.attributes.is_some());
+        let creates = if kind == ActionKind::Upsert { !exists } else { event.action_type == ActionType::Create };
         let state = match self.states.entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) if event.action_type == ActionType::Create => entry.insert(FoldState {
+            Entry::Vacant(entry) if creates => entry.insert(FoldState {
                 revision: Revision::ZERO,
                 attributes: None,
                 position: Position::ZERO,
@@ -100,7 +112,7 @@ impl Fold {
             }),
             Entry::Vacant(entry) => return Err(missing(entry.key())),
         };
-        if event.action_type == ActionType::Create {
+        if creates {
             if state.attributes.is_some() {
                 return Err(Error::invalid(format!("the record {} is there already", event.key())));
             }
@@ -112,6 +124,9 @@ impl Fold {
         for name in &event.removed_attributes {
             attributes.remove(name);
         }
+        for change in registry.changes_on_replay(event.resource.as_str()) {
+            *attributes = change(attributes, event)?;
+        }
         state.revision = event.revision.unwrap_or(state.revision);
         state.position = event.position;
         state.dirty = true;
@@ -121,9 +136,11 @@ impl Fold {
     /// The body of an action is run on the input.
     fn run(&mut self, registry: &Registry, action: &ActionSpec, event: &Event, as_arguments: bool) -> Result<()> {
         let key = RecordKey { resource: ResourceName::new(action.resource)?, id: event.record_id.clone() };
-        let before = match action.action_type {
-            ActionType::Create => None,
-            ActionType::Update | ActionType::Destroy => Some(self.expect(&key)?.to_json()?),
+        let known = self.states.get(&key).and_then(|state| state.attributes.as_ref());
+        let before = match action.kind {
+            ActionKind::Create => None,
+            ActionKind::Upsert => known.map(JsonObject::to_json).transpose()?,
+            ActionKind::Update | ActionKind::Destroy | ActionKind::SoftDestroy => Some(self.expect(&key)?.to_json()?),
         };
         let changed = event.changed_attributes.json()?.to_object()?;
         let input = if as_arguments {
@@ -133,7 +150,7 @@ impl Fold {
         } else {
             event.data.json()?.clone()
         };
-        let cx = Context { actor: event.actor.clone(), now: event.occurred_at, ids: Arc::new(RandomIds) };
+        let cx = Context::of_event(event);
         let after = catch_unwind(AssertUnwindSafe(|| (action.run)(&input, before.as_ref(), &cx)))
             .map_err(|panic| panicked(&format!("the action {:?}", action.name), &*panic))??;
         let attributes = match after {
@@ -141,11 +158,14 @@ impl Fold {
             Some(after) => {
                 let mut attributes = after.to_object()?;
                 let resource = registry.resource(action.resource)?;
-                if action.action_type == ActionType::Create {
+                if before.is_none() {
                     give_id(&mut attributes, resource, registry.resource(event.resource.as_str())?, event, &changed)?;
                 }
                 if !as_arguments {
                     attributes.merge(resource.known(changed));
+                }
+                for change in registry.changes_on_replay(action.resource) {
+                    attributes = change(&attributes, event)?;
                 }
                 Some(attributes)
             }
@@ -244,7 +264,7 @@ pub(crate) fn touches(registry: &Registry, event: &Event) -> Result<Vec<RecordKe
         return Ok(Vec::new());
     }
     match registry.rule(event)? {
-        Rule::Force(_) | Rule::Arguments(_) => Ok(vec![event.key()]),
+        Rule::Force(..) | Rule::Arguments(_) => Ok(vec![event.key()]),
         Rule::Route(targets) => {
             let key = |target: &ActionSpec| {
                 Ok(RecordKey { resource: ResourceName::new(target.resource)?, id: event.record_id.clone() })

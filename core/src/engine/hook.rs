@@ -1,15 +1,18 @@
 //! Hooks: where side effects live. Replay runs none of them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::action::Action;
+use super::resource::Resource;
 use super::unit::Unit;
 use crate::error::{Error, Result};
 use crate::types::{ActionType, Actor, Committed, Json, RecordKey, Timestamp};
 
-/// One run of an action, as hooks see it.
-#[derive(Clone, Debug)]
+/// One run of an action, as hooks and policies see it. Its `Debug` leaves the input out, which may be sensitive.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Call {
     /// The resource.
@@ -18,6 +21,8 @@ pub struct Call {
     pub action: &'static str,
     /// What the action does to its record.
     pub action_type: ActionType,
+    /// Whether a hook of another action runs it.
+    pub by_hook: bool,
     /// The record; `None` before it is created.
     pub key: Option<RecordKey>,
     /// Who runs it.
@@ -26,6 +31,37 @@ pub struct Call {
     pub data: Json,
     /// When it is run.
     pub occurred_at: Timestamp,
+}
+
+impl Call {
+    /// Whether it is this action that is run.
+    #[must_use]
+    pub fn is<A: Action>(&self) -> bool {
+        (self.resource, self.action) == (A::Resource::NAME, A::NAME)
+    }
+
+    /// The input, if it is this action that is run: `if let Some(Pay { order, cents }) = call.input()? { .. }`.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if the input does not read back as what it was written from.
+    pub fn input<A: Action>(&self) -> Result<Option<A>> {
+        self.is::<A>().then(|| self.data.to_value()).transpose()
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("resource", &self.resource)
+            .field("action", &self.action)
+            .field("action_type", &self.action_type)
+            .field("by_hook", &self.by_hook)
+            .field("key", &self.key)
+            .field("actor", &self.actor)
+            .field("occurred_at", &self.occurred_at)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a unit of work is about to commit, or has.
@@ -40,7 +76,8 @@ pub struct Transaction {
 ///
 /// The hooks of an action run inside its unit of work: what they run on the unit becomes further events of the same
 /// commit. If the commit meets a conflict, action and hooks run again. A hook that fails or panics fails its own commit
-/// only. No lock is held while hooks run.
+/// only; so does an action that a hook runs on the unit and that fails, whatever the hook makes of it. No lock is held
+/// while hooks run.
 ///
 /// # Errors
 ///
@@ -72,12 +109,15 @@ pub trait Hook: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Once the commit is durable, or has failed. It cannot undo anything.
+    /// Once the commit is durable, or has failed: `outcome` says which. It cannot undo anything. It is not run if an
+    /// action had failed, for then there is nothing to commit; nor if the caller has gone away before.
     async fn after_transaction(&self, transaction: &Transaction, outcome: Result<&Committed, &Error>) {
         let _ = (transaction, outcome);
     }
 
-    /// Around the commit. Without [`NextTransaction::run`] nothing is committed, and an error must be returned.
+    /// Around the commit. Without [`NextTransaction::run`] nothing is committed, and an error must be returned. After it
+    /// the commit stands as it is: an error in the place of a success is logged and no more, and a success in the place of
+    /// an error changes nothing.
     async fn around_transaction(&self, transaction: &Transaction, next: NextTransaction<'_>) -> Result<Committed> {
         let _ = transaction;
         next.run().await

@@ -3,20 +3,26 @@
 use std::fmt;
 use std::sync::Arc;
 
-use futures::stream::{BoxStream, StreamExt};
+use futures::future;
+use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::Mutex;
 
 use super::committer::Committer;
 use super::context::{Clock, IdSource};
 use super::hook::Hook;
 use super::past::{AsOf, Revised};
+use super::policy::{Policy, forbidden};
+use super::public::PublicFields;
 use super::registry::Registry;
 use super::replay::Replay;
-use super::resource::{Resource, key_of, name_of, typed};
+use super::resource::{Resource, Stored, key_of, name_of, typed};
 use super::session::{AsActor, Session};
 use crate::error::{Error, Result};
 use crate::store::{EventStore, EventStoreExt, Head, ResourceStore, ResourceStoreExt};
-use crate::types::{Actor, Event, EventQuery, Identity, LockKey, LockKeys, LogId, Page, Position, RecordQuery};
+use crate::types::{
+    Actor, Change, Commit, Event, EventQuery, Expected, Identity, JsonObject, LockKey, LockKeys, LogId, Page, Position,
+    RecordQuery, RecordWrite, WriteState,
+};
 
 /// A log, opened. Clones share it.
 #[derive(Clone)]
@@ -24,6 +30,10 @@ pub struct Log {
     pub(crate) engine: Arc<Engine>,
     pub(crate) id: LogId,
     pub(crate) lock: LockKey,
+    /// Whether policies are asked.
+    pub(crate) guarded: bool,
+    /// In whose name events are read.
+    pub(crate) reader: Option<Actor>,
 }
 
 impl fmt::Debug for Log {
@@ -39,6 +49,8 @@ pub(crate) struct Engine {
     pub(crate) registry: Arc<Registry>,
     pub(crate) committer: Committer,
     pub(crate) hooks: Vec<Arc<dyn Hook>>,
+    pub(crate) policies: Vec<Arc<dyn Policy>>,
+    pub(crate) public: PublicFields,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) lock_keys: Arc<dyn LockKeys>,
@@ -67,7 +79,12 @@ impl Log {
     pub fn tenant(&self, tenant: impl AsRef<str>) -> Result<Self> {
         let id = self.id.with_tenant(tenant)?;
         let lock = self.engine.lock_keys.key(&id)?;
-        Ok(Self { engine: Arc::clone(&self.engine), id, lock })
+        Ok(Self { id, lock, ..self.clone() })
+    }
+
+    /// The same log, without its policies: for tools and tests.
+    pub fn unguarded(&self) -> Self {
+        Self { guarded: false, ..self.clone() }
     }
 
     /// Actions in the name of an actor.
@@ -126,27 +143,76 @@ impl Log {
         Ok(stream.map(|record| record.and_then(|record| typed(&record.key, &record.attributes))).boxed())
     }
 
+    /// Writes records straight into the store, over those of the same ids, in one commit. No event tells of them, and the
+    /// next replay drops them: it is for fixtures and for filling a store that is not replayed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`EventStore::commit`]; `Unsupported` if the store keeps no records; `Closed` after a shutdown.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, all records are written or none is.
+    pub async fn seed<R: Resource>(&self, records: impl IntoIterator<Item = R>) -> Result<()> {
+        self.engine.records()?;
+        let mut commit = Commit::new(self.id.clone(), self.lock);
+        for record in records {
+            let stored = Stored::of(&record)?;
+            let state = WriteState { attributes: stored.attributes.to_json()?, identities: stored.identities };
+            let write = RecordWrite { key: stored.key, expected: Expected::Any, state: Some(state) };
+            commit.changes.push(Change { event: None, write: Some(write) });
+        }
+        self.engine.committer.commit(commit).await.map(|_| ())
+    }
+
     /// One page of events.
     ///
     /// # Errors
     ///
-    /// `Unavailable`, `Corrupt`.
+    /// `Unavailable`, `Corrupt`; `Forbidden` by a policy.
     ///
     /// # Cancel safety
     ///
     /// It changes nothing, so it can be dropped at any time.
     pub async fn events(&self, query: &EventQuery) -> Result<Page<Event, Position>> {
+        self.may_read()?;
         self.engine.events.read(&self.id, query).await
     }
 
-    /// The events that pass a query, page by page.
+    /// The events that pass a query, page by page. A policy that forbids it is the stream's only item.
     pub fn stream(&self, query: EventQuery) -> BoxStream<'_, Result<Event>> {
-        self.engine.events.stream(&self.id, query)
+        self.allowed(self.engine.events.stream(&self.id, query))
     }
 
-    /// The events that pass a query and those that will: it waits for more at the log's head.
+    /// The events that pass a query and those that will: it waits for more at the log's head. A policy that forbids it is
+    /// the stream's only item.
     pub fn tail(&self, query: EventQuery) -> BoxStream<'_, Result<Event>> {
-        self.engine.events.tail(&self.id, query)
+        self.allowed(self.engine.events.tail(&self.id, query))
+    }
+
+    fn allowed<'a>(&self, events: BoxStream<'a, Result<Event>>) -> BoxStream<'a, Result<Event>> {
+        match self.may_read() {
+            Ok(()) => events,
+            Err(error) => stream::once(future::ready(Err(error))).boxed(),
+        }
+    }
+
+    /// Asks the policies.
+    pub(crate) fn may_read(&self) -> Result<()> {
+        if !self.guarded {
+            return Ok(());
+        }
+        let allowed = |policy: &Arc<dyn Policy>| policy.may_read(&self.id, self.reader.as_ref());
+        self.engine.policies.iter().try_for_each(allowed).map_err(forbidden)
+    }
+
+    /// The public fields of an event, as they were set by [`Builder::public_fields`](super::Builder::public_fields).
+    ///
+    /// # Errors
+    ///
+    /// `Vault` for a section that is public and sealed.
+    pub fn public(&self, event: &Event) -> Result<JsonObject> {
+        self.engine.public.of(event)
     }
 
     /// Where the log stands, and whether it takes commits.
@@ -183,20 +249,6 @@ impl Log {
     /// A replay of the log: it rebuilds the records from the events. Await it.
     pub fn replay(&self) -> Replay<'_> {
         Replay::new(self)
-    }
-
-    /// Takes a log that was replayed to an earlier position as it is: it takes commits again, on top of the records that
-    /// it has. The events after that position stay in the log, and a replay to the head applies them.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`ResourceStore::accept_rewound`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped, it is done or it is not.
-    pub async fn accept_rewound(&self) -> Result<()> {
-        self.engine.records()?.accept_rewound(&self.id, self.lock).await
     }
 
     /// Removes all records of the log, and gives their number. The events stay: a replay brings the records back, and

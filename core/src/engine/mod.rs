@@ -6,25 +6,33 @@
 
 mod action;
 mod builder;
+mod bulk;
 mod committer;
 mod context;
 mod fold;
 mod hook;
 mod log;
 mod past;
+mod policy;
+mod public;
 mod registry;
 mod replay;
 mod resource;
+mod rewound;
 mod session;
 mod unit;
 
-pub use action::{Action, ActionSpec, Create, Destroy, Rejection, Update};
+pub use action::{Action, ActionKind, ActionSpec, Create, Destroy, Rejection, SoftDestroy, Update, Upsert};
 pub use builder::{Backend, Builder, Route};
 pub use context::{Clock, Context, IdSource, RandomIds, SystemClock};
 pub use hook::{Call, Hook, Next, NextTransaction, Transaction};
 pub use log::Log;
-pub use past::{AsOf, Past, Revised};
-pub use replay::{ClearRecords, Progress, Progressed, Replay, Replayed};
-pub use resource::{Attribute, Resource};
+pub use past::{AsOf, AttributeChange, Past, Revised};
+pub use policy::Policy;
+pub use public::PublicFields;
+pub use replay::{
+    ClearRecords, Difference, Drift, Handling, Plan, Planned, Progress, Progressed, Replay, Replayed, Verified,
+};
+pub use resource::{Attribute, IdentitySpec, Resource, compound};
 pub use session::{AsActor, Session};
 pub use unit::Unit;

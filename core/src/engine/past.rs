@@ -1,13 +1,18 @@
 //! The past: records as of a point, and the history of a record. Nothing is changed by looking.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
 use futures::TryStreamExt;
 
 use super::fold::Fold;
 use super::log::Log;
 use super::registry::Registry;
 use super::resource::{Resource, key_of, typed};
+use super::rewound::Skips;
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::{Event, EventQuery, Json, Position, RecordKey, Timestamp};
+use crate::store::EventStoreExt;
+use crate::types::{Event, EventQuery, Json, JsonObject, Position, RecordKey, Timestamp};
 
 /// A point in a log's past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,58 +67,139 @@ impl<'a> Past<'a> {
     ///
     /// It changes nothing, so it can be dropped at any time.
     pub async fn get<R: Resource>(&self, id: &R::Id) -> Result<Option<R>> {
+        self.log.may_read()?;
         let key = key_of::<R>(id)?;
         let mut fold = Fold::default();
         let registry = &self.log.engine.registry;
-        let mut events = self.log.stream(self.point.bound(of_record(registry, &key)));
+        let skips = Skips::of(self.log, Some(self.point)).await?;
+        let query = self.point.bound(of_record(registry, &key));
+        let mut events = self.log.engine.events.stream(&self.log.id, query);
         while let Some(event) = events.try_next().await? {
-            fold.apply_to(&key, registry, &event)?;
+            if !skips.has(&event) {
+                fold.apply_to(&key, registry, &event)?;
+            }
         }
         attributes(&fold, &key)?.map(|attributes| typed(&key, &attributes)).transpose()
     }
 }
 
-/// An event of a record, and the record after it.
+/// An event of a record, and the record before and after it. Its `Display` is the event in one line, and what it changed
+/// in further ones.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Revised<R> {
     /// The event.
     pub event: Event,
+    /// Whether it has an effect: not if a log that was rewound to before it was taken as it is.
+    pub in_effect: bool,
+    /// The attributes before it, as JSON; `None` if the record was not there.
+    pub attributes_before: Option<Json>,
     /// The attributes after it, as JSON; `None` if the record was destroyed.
     pub attributes: Option<Json>,
+    /// The record before it.
+    pub before: Option<R>,
     /// The record after it.
     pub record: Option<R>,
 }
 
-/// The events of a record, each with the record after it.
+/// An attribute that an event has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AttributeChange {
+    /// Its name.
+    pub name: String,
+    /// Its value before, as JSON text; `None` if it was not there.
+    pub before: Option<String>,
+    /// Its value after, as JSON text; `None` if it is not there.
+    pub after: Option<String>,
+}
+
+impl fmt::Display for AttributeChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+        write!(f, "{}: {} -> {}", self.name, value(&self.before), value(&self.after))
+    }
+}
+
+impl<R> Revised<R> {
+    /// The attributes that are not as they were before the event, by name.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if stored attributes are no JSON object.
+    pub fn changes(&self) -> Result<Vec<AttributeChange>> {
+        let object =
+            |json: &Option<Json>| json.as_ref().map(Json::to_object).transpose().map(Option::unwrap_or_default);
+        let (before, after) = (object(&self.attributes_before)?, object(&self.attributes)?);
+        let names: BTreeSet<&str> = before.names().chain(after.names()).collect();
+        let changed = names.into_iter().filter(|name| match (before.get(name), after.get(name)) {
+            (Some(value), Some(_)) => !after.has(name, value),
+            _ => true,
+        });
+        let text = |object: &JsonObject, name: &str| object.get(name).map(str::to_owned);
+        Ok(changed
+            .map(|name| AttributeChange {
+                name: name.to_owned(),
+                before: text(&before, name),
+                after: text(&after, name),
+            })
+            .collect())
+    }
+}
+
+impl<R> fmt::Display for Revised<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let event = &self.event;
+        let actor = event.actor.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
+        write!(f, "{}  {}  {} by {actor}", event.position, event.occurred_at, event.action)?;
+        if !self.in_effect {
+            f.write_str(", of no effect")?;
+        }
+        for change in self.changes().map_err(|_| fmt::Error)? {
+            write!(f, "\n    {change}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The events of a record, each with the record before and after it.
 pub(crate) async fn history<R: Resource>(log: &Log, id: &R::Id) -> Result<Vec<Revised<R>>> {
+    log.may_read()?;
     let key = key_of::<R>(id)?;
     let mut fold = Fold::default();
     let registry = &log.engine.registry;
-    let mut history = Vec::new();
-    let mut events = log.stream(of_record(registry, &key));
+    let mut history: Vec<Revised<R>> = Vec::new();
+    let mut attributes_before = None;
+    let skips = Skips::of(log, None).await?;
+    let mut events = log.engine.events.stream(&log.id, of_record(registry, &key));
     while let Some(event) = events.try_next().await? {
         if !registry.concerns(&event, &key) {
             continue;
         }
-        fold.apply_to(&key, registry, &event)?;
+        let in_effect = !skips.has(&event);
+        if in_effect {
+            fold.apply_to(&key, registry, &event)?;
+        }
         let attributes = attributes(&fold, &key)?;
-        let record =
+        let read = |attributes: &Option<Json>| {
             attributes.as_ref().map(|attributes| typed(&key, attributes)).transpose().map_err(|error: Error| {
                 let kind = ErrorKind::Replay { position: event.position };
                 Error::new(kind, format!("after the event at position {}: {error}", event.position))
-            })?;
-        history.push(Revised { event, attributes, record });
+            })
+        };
+        let (before, record) = (read(&attributes_before)?, read(&attributes)?);
+        let attributes_before = std::mem::replace(&mut attributes_before, attributes.clone());
+        history.push(Revised { event, in_effect, attributes_before, attributes, before, record });
     }
     Ok(history)
 }
 
 /// The events that can have written a record: its own, and where routes lead from other resources, those of its id.
-fn of_record(registry: &Registry, key: &RecordKey) -> EventQuery {
+pub(crate) fn of_record(registry: &Registry, key: &RecordKey) -> EventQuery {
     let query = EventQuery::new().with_record_id(key.id.clone());
     if registry.routes_lead_to(key.resource.as_str()) { query } else { query.with_resource(key.resource.clone()) }
 }
 
 fn attributes(fold: &Fold, key: &RecordKey) -> Result<Option<Json>> {
-    fold.state(key).and_then(|state| state.attributes.as_ref()).map(crate::types::JsonObject::to_json).transpose()
+    fold.state(key).and_then(|state| state.attributes.as_ref()).map(JsonObject::to_json).transpose()
 }

@@ -1,20 +1,34 @@
 //! What was registered at the start: resources, their actions, and routes of old versions.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
-use super::action::{Action, ActionSpec};
+use super::action::{Action, ActionKind, ActionSpec};
+use super::context::Context;
 use super::resource::{Resource, ResourceSpec};
+use super::rewound::RESERVED;
+use super::unit::panicked;
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::{ActionName, Event, RecordKey, ResourceName};
+use crate::types::{ActionName, Event, Json, JsonObject, RecordKey, ResourceName};
 
 /// What replay does with an event.
 pub(crate) enum Rule<'a> {
     /// Merge data and changed attributes into the record.
-    Force(&'a ResourceSpec),
+    Force(&'a ResourceSpec, ActionKind),
     /// Run the action's body on data and changed attributes.
     Arguments(&'a ActionSpec),
     /// Run these legacy actions' bodies, and force the changed attributes that they know.
     Route(&'a [ActionSpec]),
+}
+
+/// A change that is made to a record after each of its events on replay.
+type ReplayChange = Arc<dyn Fn(&JsonObject, &Event) -> Result<JsonObject> + Send + Sync>;
+
+/// Which actions of a resource are recorded.
+enum Recorded {
+    Only(Vec<String>),
+    AllBut(Vec<String>),
 }
 
 #[derive(Default)]
@@ -24,12 +38,15 @@ pub(crate) struct Registry {
     routes: BTreeMap<(String, String, u32), Vec<ActionSpec>>,
     /// The resources and actions that are replayed as arguments: they may be registered after it was said.
     as_arguments: Vec<(&'static str, &'static str)>,
+    recorded: Vec<(&'static str, Recorded)>,
+    changes: BTreeMap<&'static str, Vec<ReplayChange>>,
     mistakes: Vec<String>,
 }
 
 struct Registered {
     spec: ActionSpec,
     as_arguments: bool,
+    recorded: bool,
 }
 
 impl Registry {
@@ -40,6 +57,18 @@ impl Registry {
         if self.resources.insert(R::NAME.to_owned(), ResourceSpec::of::<R>()).is_some() {
             self.mistakes.push(format!("the resource {:?} is registered twice", R::NAME));
             return;
+        }
+        if R::NAME.starts_with(RESERVED) {
+            self.mistakes.push(format!("the resource {:?} has a name that is Rekindle's own", R::NAME));
+        }
+        for identity in R::IDENTITIES {
+            for attribute in identity.attributes.iter().filter(|name| R::ATTRIBUTES.iter().all(|a| a.name != **name)) {
+                self.mistakes.push(format!(
+                    "the identity {:?} of {:?} is made of the attribute {attribute:?}, which the resource does not have",
+                    identity.name,
+                    R::NAME
+                ));
+            }
         }
         let mut actions = HashMap::new();
         for spec in R::actions() {
@@ -61,7 +90,8 @@ impl Registry {
                     R::NAME
                 ));
             }
-            if actions.insert(spec.name.to_owned(), Registered { spec, as_arguments: false }).is_some() {
+            if actions.insert(spec.name.to_owned(), Registered { spec, as_arguments: false, recorded: true }).is_some()
+            {
                 self.mistakes.push(format!("the resource {:?} has two actions named {:?}", R::NAME, spec.name));
             }
         }
@@ -85,9 +115,66 @@ impl Registry {
         self.as_arguments.push((A::Resource::NAME, A::NAME));
     }
 
+    pub(crate) fn only<R: Resource>(&mut self, actions: Vec<String>) {
+        self.recorded.push((R::NAME, Recorded::Only(actions)));
+    }
+
+    pub(crate) fn ignore<R: Resource>(&mut self, actions: Vec<String>) {
+        self.recorded.push((R::NAME, Recorded::AllBut(actions)));
+    }
+
+    pub(crate) fn change_on_replay<R: Resource>(
+        &mut self,
+        change: impl Fn(&mut R, &Event, &Context) + Send + Sync + 'static,
+    ) {
+        let change = move |attributes: &JsonObject, event: &Event| {
+            let mut record: R = attributes.to_json()?.to_value()?;
+            catch_unwind(AssertUnwindSafe(|| change(&mut record, event, &Context::of_event(event))))
+                .map_err(|panic| panicked(&format!("a change on replay of {:?}", R::NAME), &*panic))?;
+            Json::from_value(&record)?.to_object()
+        };
+        self.changes.entry(R::NAME).or_default().push(Arc::new(change));
+    }
+
+    /// A mistake that was found elsewhere.
+    pub(crate) fn mistake(&mut self, mistake: String) {
+        self.mistakes.push(mistake);
+    }
+
+    /// Which actions are recorded, as was said.
+    fn settle_recorded(&mut self, mistakes: &mut Vec<String>) {
+        for (resource, recorded) in &self.recorded {
+            let Some(actions) = self.actions.get_mut(*resource) else {
+                mistakes
+                    .push(format!("it is said which actions of {resource:?} are recorded, and it is not registered"));
+                continue;
+            };
+            let (names, what) = match recorded {
+                Recorded::Only(names) => (names, "is to be the only one recorded"),
+                Recorded::AllBut(names) => (names, "is to be ignored"),
+            };
+            for name in names.iter().filter(|name| !actions.contains_key(*name)) {
+                mistakes.push(format!("the action {name:?} {what}, and {resource:?} does not list it"));
+            }
+            for (name, action) in actions.iter_mut() {
+                action.recorded &= names.contains(name) == matches!(recorded, Recorded::Only(_));
+            }
+        }
+        let ignored = self.actions.values().flat_map(HashMap::values).filter(|action| !action.recorded);
+        let mut versions: Vec<_> = ignored
+            .filter(|action| action.spec.version != 1)
+            .map(|Registered { spec, .. }| {
+                format!("the action {:?} of {:?} has version {} and is ignored", spec.name, spec.resource, spec.version)
+            })
+            .collect();
+        versions.sort_unstable();
+        mistakes.append(&mut versions);
+    }
+
     /// Every mistake of the set-up, in one error.
     pub(crate) fn check(&mut self) -> Result<()> {
         let mut mistakes = std::mem::take(&mut self.mistakes);
+        self.settle_recorded(&mut mistakes);
         for (resource, action) in &self.as_arguments {
             match self.actions.get_mut(*resource).and_then(|actions| actions.get_mut(*action)) {
                 Some(registered) => registered.as_arguments = true,
@@ -95,6 +182,9 @@ impl Registry {
                     "the action {action:?} is to be replayed as arguments, and {resource:?} does not list it"
                 )),
             }
+        }
+        for resource in self.changes.keys().filter(|resource| !self.resources.contains_key(**resource)) {
+            mistakes.push(format!("there is a change on replay of {resource:?}, and it is not registered"));
         }
         for ((resource, action, version), targets) in &self.routes {
             let name = format!("version {version} of {resource}.{action}");
@@ -132,11 +222,11 @@ impl Registry {
         self.resources.get(name).ok_or_else(|| Error::invalid(format!("no resource {name:?} is registered")))
     }
 
-    /// That an action may be run.
-    pub(crate) fn expect_action<A: Action>(&self) -> Result<&ResourceSpec> {
+    /// That an action may be run; and whether it is recorded.
+    pub(crate) fn expect_action<A: Action>(&self) -> Result<(&ResourceSpec, bool)> {
         let resource = self.resource(A::Resource::NAME)?;
         match self.actions.get(A::Resource::NAME).and_then(|actions| actions.get(A::NAME)) {
-            Some(_) => Ok(resource),
+            Some(registered) => Ok((resource, registered.recorded)),
             None => Err(Error::invalid(format!(
                 "the resource {:?} does not list the action {:?}",
                 A::Resource::NAME,
@@ -185,6 +275,19 @@ impl Registry {
             let current = registered.spec.version;
             return Err(unknown(format!("the current version is {current}, and there is no route for this one")));
         }
-        Ok(if registered.as_arguments { Rule::Arguments(&registered.spec) } else { Rule::Force(spec) })
+        let kind = registered.spec.kind;
+        Ok(if registered.as_arguments { Rule::Arguments(&registered.spec) } else { Rule::Force(spec, kind) })
+    }
+
+    /// The changes that are made to a record of this resource after each of its events.
+    pub(crate) fn changes_on_replay(&self, resource: &str) -> &[ReplayChange] {
+        self.changes.get(resource).map_or(&[], Vec::as_slice)
+    }
+
+    /// The names of all resources, in order.
+    pub(crate) fn resources(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.resources.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
     }
 }

@@ -1,7 +1,12 @@
 //! Replay: rebuilding a log's records from its events.
 
+mod plan;
 mod run;
+mod verify;
 mod workers;
+
+pub use plan::{Handling, Plan, Planned};
+pub use verify::{Difference, Drift, Verified};
 
 use std::future::IntoFuture;
 use std::sync::Arc;
@@ -134,7 +139,8 @@ impl<'a> Replay<'a> {
         self
     }
 
-    /// Before the records are cleared for a replay in place, this clears what is kept of them elsewhere.
+    /// Before the records are cleared for a replay in place, this clears what is kept of them elsewhere. A replay that is
+    /// not in place is `Invalid` with it.
     pub fn clear_records(mut self, clear: impl ClearRecords) -> Self {
         self.clear = Some(Arc::new(clear));
         self
@@ -165,7 +171,8 @@ impl<'a> Replay<'a> {
             Until::Point(point) => return Ok(Some(*point)),
             Until::Event(id) => *id,
         };
-        let found = self.log.events(&EventQuery::new().with_id(id).with_limit(1)).await?;
+        let query = EventQuery::new().with_id(id).with_limit(1);
+        let found = self.log.engine.events.read(&self.log.id, &query).await?;
         match found.items.first() {
             Some(event) => Ok(Some(AsOf::Position(event.position))),
             None => Err(Error::new(ErrorKind::NotFound, format!("there is no event {id} in {}", self.log.id))),

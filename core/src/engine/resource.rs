@@ -22,6 +22,12 @@ pub trait Resource: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Its attributes: the members of its JSON.
     const ATTRIBUTES: &'static [Attribute];
 
+    /// Its identities: what is unique among the records of the resource.
+    const IDENTITIES: &'static [IdentitySpec] = &[];
+
+    /// Whether an action that leaves its record as it was is recorded.
+    const RECORD_UNCHANGED: bool = false;
+
     /// The actions that may be run on it.
     fn actions() -> Vec<ActionSpec>;
 
@@ -44,6 +50,27 @@ pub struct Attribute {
     pub id: bool,
     /// Whether events hold null in its place.
     pub sensitive: bool,
+    /// Whether events hold it all the same, though it is sensitive.
+    pub stored: bool,
+}
+
+/// An identity of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdentitySpec {
+    /// Its name.
+    pub name: &'static str,
+    /// The attributes that its value is made of.
+    pub attributes: &'static [&'static str],
+}
+
+/// The value of an identity over several attributes: a JSON array of their texts, so that no two of them read the same.
+///
+/// ```
+/// assert_eq!(rekindle_core::engine::compound(["shop 1", "shelf \"B\""]), r#"["shop 1","shelf \"B\""]"#);
+/// ```
+pub fn compound<S: AsRef<str>>(parts: impl IntoIterator<Item = S>) -> String {
+    let parts: Vec<_> = parts.into_iter().map(|part| serde_json::Value::from(part.as_ref())).collect();
+    serde_json::Value::from(parts).to_string()
 }
 
 /// The name of a resource, checked.
@@ -76,6 +103,7 @@ impl Stored {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ResourceSpec {
     pub(crate) attributes: &'static [Attribute],
+    identity_specs: &'static [IdentitySpec],
     /// What the store keeps beside the attributes. They must be those of the record with this id.
     pub(crate) identities: fn(&RecordId, &Json) -> Result<Vec<IdentityValue>>,
 }
@@ -90,11 +118,25 @@ impl ResourceSpec {
             }
             record.identities().into_iter().map(|(name, value)| IdentityValue::new(name, value)).collect()
         }
-        Self { attributes: R::ATTRIBUTES, identities: identities::<R> }
+        Self { attributes: R::ATTRIBUTES, identity_specs: R::IDENTITIES, identities: identities::<R> }
     }
 
     pub(crate) fn has_attribute(&self, name: &str) -> bool {
         self.attributes.iter().any(|attribute| attribute.name == name)
+    }
+
+    /// The attributes that events do not hold.
+    pub(crate) fn hidden(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.attributes
+            .iter()
+            .filter(|attribute| attribute.sensitive && !attribute.stored)
+            .map(|attribute| attribute.name)
+    }
+
+    /// The identities whose values are made of such attributes.
+    pub(crate) fn hidden_identities(&self) -> impl Iterator<Item = &'static str> {
+        let hides = |identity: &&IdentitySpec| self.hidden().any(|hidden| identity.attributes.contains(&hidden));
+        self.identity_specs.iter().filter(hides).map(|identity| identity.name)
     }
 
     /// The attribute that is the id; `None` if the id is made of something else.
@@ -108,12 +150,12 @@ impl ResourceSpec {
         input
     }
 
-    /// Puts null in the place of what is sensitive, and tells whether there was any.
-    pub(crate) fn redact(&self, section: &mut JsonObject) -> Result<bool> {
+    /// Puts null in the place of what is sensitive, these members among it, and tells whether there was any.
+    pub(crate) fn redact(&self, section: &mut JsonObject, members: &[&'static str]) -> Result<bool> {
         let mut redacted = false;
-        for attribute in self.attributes.iter().filter(|attribute| attribute.sensitive) {
-            if section.contains(attribute.name) {
-                section.set(attribute.name, &())?;
+        for name in self.hidden().chain(members.iter().copied()) {
+            if section.contains(name) {
+                section.set(name, &())?;
                 redacted = true;
             }
         }

@@ -5,14 +5,22 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use serde::Serialize;
+use tokio::sync::OwnedMutexGuard;
 
 use super::action::Action;
 use super::context::Context;
 use super::log::Log;
+use super::past::AsOf;
 use super::resource::{Resource, key_of};
-use super::unit::{Unit, no_record};
+use super::unit::Unit;
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::{ActionType, Actor, Json, JsonObject, RecordKey, Timestamp};
+use crate::types::{Actor, Json, JsonObject, Position, RecordKey, Timestamp};
+
+tokio::task_local! {
+    /// Set while a turn is held. A hook may run actions by a session of its own: waiting for another turn then, it
+    /// could wait for itself.
+    static IN_TURN: ();
+}
 
 /// Something that acts: an [`Actor`], or a type of yours that names one.
 pub trait AsActor {
@@ -86,7 +94,34 @@ impl Session {
     ///
     /// Dropped, the action is committed as a whole or not at all.
     pub async fn create<A: Action>(&self, action: A) -> Result<A::Resource> {
-        self.run(ActionType::Create, None, action).await?.ok_or_else(no_record::<A>)
+        let (mut attempts, mut inputs) = (self.attempts(None), Inputs::of(vec![action])?);
+        loop {
+            let mut unit = self.begin()?;
+            let record = attempts.in_turn(unit.create::<A>(inputs.next()?)).await?;
+            if attempts.committed(unit).await? {
+                return Ok(record);
+            }
+        }
+    }
+
+    /// Runs an action that changes the record that owns an identity, or creates one, and commits it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Unit::upsert`] and [`Unit::commit`]; see [`create`](Self::create) for `Conflict`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the action is committed as a whole or not at all.
+    pub async fn upsert<A: Action>(&self, action: A) -> Result<A::Resource> {
+        let (mut attempts, mut inputs) = (self.attempts(None), Inputs::of(vec![action])?);
+        loop {
+            let mut unit = self.begin()?;
+            let record = attempts.in_turn(unit.upsert::<A>(inputs.next()?)).await?;
+            if attempts.committed(unit).await? {
+                return Ok(record);
+            }
+        }
     }
 
     /// Runs an action that changes a record, and commits it.
@@ -99,7 +134,14 @@ impl Session {
     ///
     /// Dropped, the action is committed as a whole or not at all.
     pub async fn update<A: Action>(&self, id: &<A::Resource as Resource>::Id, action: A) -> Result<A::Resource> {
-        self.run(ActionType::Update, Some(id), action).await?.ok_or_else(no_record::<A>)
+        let (mut attempts, mut inputs) = (self.attempts(Some(key_of::<A::Resource>(id)?)), Inputs::of(vec![action])?);
+        loop {
+            let mut unit = self.begin()?;
+            let record = attempts.in_turn(unit.update::<A>(id, inputs.next()?)).await?;
+            if attempts.committed(unit).await? {
+                return Ok(record);
+            }
+        }
     }
 
     /// Runs an action that destroys a record, and commits it.
@@ -112,7 +154,14 @@ impl Session {
     ///
     /// Dropped, the action is committed as a whole or not at all.
     pub async fn destroy<A: Action>(&self, id: &<A::Resource as Resource>::Id, action: A) -> Result<()> {
-        self.run(ActionType::Destroy, Some(id), action).await.map(drop)
+        let (mut attempts, mut inputs) = (self.attempts(Some(key_of::<A::Resource>(id)?)), Inputs::of(vec![action])?);
+        loop {
+            let mut unit = self.begin()?;
+            attempts.in_turn(unit.destroy::<A>(id, inputs.next()?)).await?;
+            if attempts.committed(unit).await? {
+                return Ok(());
+            }
+        }
     }
 
     /// Begins a unit of work: several actions, committed as one. A `Conflict` at its commit is the caller's to meet.
@@ -126,49 +175,106 @@ impl Session {
         let now = bound.at.unwrap_or_else(|| engine.clock.now());
         let cx = Context { actor: bound.actor.clone(), now, ids: Arc::clone(&engine.ids) };
         let metadata = if bound.metadata.is_empty() { Json::empty() } else { bound.metadata.to_json()? };
-        Ok(Unit::new(Arc::clone(engine), self.log.id.clone(), self.log.lock, cx, metadata))
+        Ok(Unit::new(&self.log, cx, metadata))
     }
 
-    async fn run<A: Action>(
-        &self,
-        expected: ActionType,
-        id: Option<&<A::Resource as Resource>::Id>,
-        action: A,
-    ) -> Result<Option<A::Resource>> {
-        let attempts = self.log.engine.attempts.max(1);
-        // A retry reads the action back from its input, as a replay does.
-        let data = Json::from_value(&action).map_err(|error| error.at(format!("the input of {:?}", A::NAME)))?;
-        let mut action = Some(action);
-        let mut turn = None;
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let mut unit = self.begin()?;
-            let current = match action.take() {
-                Some(action) => action,
-                None => data.to_value()?,
-            };
-            let result = unit.perform(expected, id, current).await?;
-            match unit.commit().await {
-                Ok(_) => return Ok(result),
-                Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) && attempt < attempts => {
-                    // Those that met a conflict over a record queue up for it, so that they do not trip each other again.
-                    if turn.is_none()
-                        && let Some(id) = id
-                    {
-                        turn = Some(self.turn(&key_of::<A::Resource>(id)?).await);
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
+    /// The log, its events read in the name of this session's actor, for a [`Policy`](super::Policy) that guards them.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` or `TooLarge` if the actor of the session is wrong.
+    pub fn log(&self) -> Result<Log> {
+        let bound = self.bound.as_ref().map_err(Error::clone)?;
+        Ok(Log { reader: bound.actor.clone(), ..self.log.clone() })
     }
 
-    fn turn(&self, key: &RecordKey) -> impl Future<Output = tokio::sync::OwnedMutexGuard<()>> + use<> {
+    /// Takes a log that was replayed to this point, and not to its head, as it is: it takes commits again, on top of the
+    /// records that it has. An event tells of it, in the name of this session's actor; its position is given. The events
+    /// that the replay left out stay in the log, and have no effect any more: on replays, `as_of` and `history` as well.
+    ///
+    /// # Errors
+    ///
+    /// - `Conflict`: the log is not rewound. `Rewound`, with the position: it is rewound to another point.
+    /// - `Rebuilding`: it is being rebuilt in place. `Forbidden` by a policy. `Closed` after a shutdown.
+    /// - `Unavailable`, `Indeterminate`, `Corrupt`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it is done or it is not.
+    pub async fn accept_rewound(&self, point: impl Into<AsOf>) -> Result<Position> {
+        self.begin()?.accept_rewound(&self.log, point.into()).await
+    }
+
+    /// The attempts at one commit; `key` is the record that it changes, if it is one.
+    pub(crate) fn attempts(&self, key: Option<RecordKey>) -> Attempts<'_> {
+        Attempts { session: self, key, left: self.log.engine.attempts.max(1), turn: None }
+    }
+
+    fn turn(&self, key: &RecordKey) -> impl Future<Output = OwnedMutexGuard<()>> + use<> {
         let mut hasher = DefaultHasher::new();
         (&self.log.id, key).hash(&mut hasher);
         let turns = &self.log.engine.turns;
         let index = usize::try_from(hasher.finish() % turns.len() as u64).unwrap_or(0);
         Arc::clone(&turns[index]).lock_owned()
+    }
+}
+
+/// The attempts at one commit: an action whose commit meets a conflict is run again, on what is stored then.
+pub(crate) struct Attempts<'a> {
+    session: &'a Session,
+    key: Option<RecordKey>,
+    left: usize,
+    turn: Option<OwnedMutexGuard<()>>,
+}
+
+impl Attempts<'_> {
+    /// Runs an attempt, so that what it runs by sessions of its own waits for no turn while this one is held.
+    pub(crate) async fn in_turn<T>(&self, run: impl Future<Output = T>) -> T {
+        if self.turn.is_some() { IN_TURN.scope((), run).await } else { run.await }
+    }
+
+    /// Commits; `false` if it has met a conflict, and is to be made again.
+    pub(crate) async fn committed(&mut self, unit: Unit) -> Result<bool> {
+        self.left = self.left.saturating_sub(1);
+        match self.in_turn(unit.commit()).await {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) && self.left > 0 => {
+                // Those that met a conflict over a record queue up for it, so that they do not trip each other again.
+                if IN_TURN.try_with(|()| ()).is_err()
+                    && let Some(key) = self.key.take()
+                {
+                    self.turn = Some(self.session.turn(&key).await);
+                }
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The inputs of actions that may be run several times: a retry reads them back from their JSON, as a replay does.
+pub(crate) struct Inputs<A> {
+    data: Vec<Json>,
+    first: Option<Vec<A>>,
+}
+
+impl<A: Action> Inputs<A> {
+    pub(crate) fn of(actions: Vec<A>) -> Result<Self> {
+        let data = actions.iter().map(Json::from_value).collect::<Result<_>>();
+        let data = data.map_err(|error| error.at(format!("the input of {:?}", A::NAME)))?;
+        Ok(Self { data, first: Some(actions) })
+    }
+
+    /// The actions, for one more run.
+    pub(crate) fn all(&mut self) -> Result<Vec<A>> {
+        match self.first.take() {
+            Some(actions) => Ok(actions),
+            None => self.data.iter().map(Json::to_value).collect(),
+        }
+    }
+
+    /// The one action, for one more run.
+    fn next(&mut self) -> Result<A> {
+        self.all()?.pop().ok_or_else(|| Error::invalid(format!("the input of {:?} is missing", A::NAME)))
     }
 }

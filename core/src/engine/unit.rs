@@ -2,21 +2,24 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures::FutureExt;
 
-use super::action::Action;
+use super::action::{Action, ActionKind};
 use super::context::Context;
 use super::hook::{Body, Call, CommitStep, Next, NextTransaction, Transaction};
-use super::log::Engine;
-use super::resource::{Resource, Stored, key_of, name_of, typed};
+use super::log::{Engine, Log};
+use super::past::AsOf;
+use super::policy::forbidden;
+use super::resource::{Resource, ResourceSpec, Stored, key_of, name_of, typed};
+use super::rewound::{self, Accepted, rewound_to};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::ResourceStoreExt;
 use crate::types::{
     ActionName, ActionType, Change, Check, Commit, Committed, Expected, Identity, Json, JsonObject, LockKey, LogId,
-    NewEvent, Payload, Record, RecordId, RecordKey, RecordWrite, Revision, WriteState, diff,
+    NewEvent, Payload, Position, Record, RecordId, RecordKey, RecordWrite, Revision, WriteState, diff,
 };
 
 /// Several actions that are committed as one: all of their events and changes, or none.
@@ -27,12 +30,15 @@ pub struct Unit {
     engine: Arc<Engine>,
     log: LogId,
     lock: LockKey,
+    guarded: bool,
     cx: Context,
     metadata: Json,
     read: HashMap<RecordKey, Option<Record>>,
     found: BTreeMap<Identity, Option<RecordId>>,
     written: HashMap<RecordKey, Option<WriteState>>,
     changes: Vec<Change>,
+    /// The position that the log was rewound to, if the unit takes it as it is.
+    accepts: Option<Position>,
     transaction: Transaction,
     /// The actions that have begun and not ended, the outermost first.
     running: Vec<&'static str>,
@@ -40,17 +46,19 @@ pub struct Unit {
 }
 
 impl Unit {
-    pub(crate) fn new(engine: Arc<Engine>, log: LogId, lock: LockKey, cx: Context, metadata: Json) -> Self {
+    pub(crate) fn new(log: &Log, cx: Context, metadata: Json) -> Self {
         Self {
-            engine,
-            log,
-            lock,
+            engine: Arc::clone(&log.engine),
+            log: log.id.clone(),
+            lock: log.lock,
+            guarded: log.guarded,
             cx,
             metadata,
             read: HashMap::new(),
             found: BTreeMap::new(),
             written: HashMap::new(),
             changes: Vec::new(),
+            accepts: None,
             transaction: Transaction::default(),
             running: Vec::new(),
             failed: None,
@@ -75,7 +83,7 @@ impl Unit {
     ///
     /// Dropped, the unit cannot be committed.
     pub async fn create<A: Action>(&mut self, action: A) -> Result<A::Resource> {
-        self.perform(ActionType::Create, None, action).await?.ok_or_else(no_record::<A>)
+        self.perform(&[ActionKind::Create], Target::New, action).await?.ok_or_else(no_record::<A>)
     }
 
     /// Runs an action that changes a record. If the record is the same after it, nothing is recorded.
@@ -88,7 +96,20 @@ impl Unit {
     ///
     /// Dropped, the unit cannot be committed.
     pub async fn update<A: Action>(&mut self, id: &<A::Resource as Resource>::Id, action: A) -> Result<A::Resource> {
-        self.perform(ActionType::Update, Some(id), action).await?.ok_or_else(no_record::<A>)
+        self.perform(&[ActionKind::Update], Target::Id(id), action).await?.ok_or_else(no_record::<A>)
+    }
+
+    /// Runs an action that changes the record that owns an identity, or creates one if none does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`create`](Self::create).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the unit cannot be committed.
+    pub async fn upsert<A: Action>(&mut self, action: A) -> Result<A::Resource> {
+        self.perform(&[ActionKind::Upsert], Target::Owner, action).await?.ok_or_else(no_record::<A>)
     }
 
     /// Runs an action that destroys a record.
@@ -101,7 +122,7 @@ impl Unit {
     ///
     /// Dropped, the unit cannot be committed.
     pub async fn destroy<A: Action>(&mut self, id: &<A::Resource as Resource>::Id, action: A) -> Result<()> {
-        self.perform(ActionType::Destroy, Some(id), action).await.map(drop)
+        self.perform(&[ActionKind::Destroy, ActionKind::SoftDestroy], Target::Id(id), action).await.map(drop)
     }
 
     /// Reads a record, with this unit's changes. The commit checks that it is still the same.
@@ -174,15 +195,15 @@ impl Unit {
         }
         let engine = Arc::clone(&self.engine);
         let transaction = std::mem::take(&mut self.transaction);
-        let step = Step { engine: &engine, commit: self.into_commit() };
-        let outcome = async {
+        let step = Step { engine: &engine, commit: self.into_commit(), progress: Mutex::new(Progress::Waiting) };
+        let told = async {
             for hook in &engine.hooks {
                 hook.before_transaction(&transaction).await?;
             }
             NextTransaction { hooks: &engine.hooks, transaction: &transaction, step: &step }.run().await
         };
-        let outcome =
-            AssertUnwindSafe(outcome).catch_unwind().await.unwrap_or_else(|panic| Err(panicked("a hook", &*panic)));
+        let told = AssertUnwindSafe(told).catch_unwind().await;
+        let outcome = step.settle(told.unwrap_or_else(|panic| Err(panicked("a hook", &*panic))));
         for hook in &engine.hooks {
             let told = AssertUnwindSafe(hook.after_transaction(&transaction, outcome.as_ref())).catch_unwind().await;
             if let Err(panic) = told {
@@ -193,8 +214,8 @@ impl Unit {
     }
 
     fn into_commit(self) -> Commit {
-        // A write checks the revision that was read. That there was no record it would check too, yet as `AlreadyExists`:
-        // what was read and is not so any more is a `Conflict`.
+        // A write checks the revision that was read. That there was no record it would check too, yet as
+        // `AlreadyExists`: what was read and is not so any more is a `Conflict`.
         let written = &self.written;
         let checked = self.read.into_iter().filter(|(key, record)| record.is_none() || !written.contains_key(key));
         let records = checked.map(|(key, record)| Check::Record {
@@ -202,20 +223,26 @@ impl Unit {
             expected: record.map_or(Expected::Absent, |record| Expected::Revision(record.revision)),
         });
         let identities = self.found.into_iter().map(|(identity, owner)| Check::Identity { identity, owner });
-        Commit { log: self.log, lock: self.lock, checks: records.chain(identities).collect(), changes: self.changes }
+        Commit {
+            log: self.log,
+            lock: self.lock,
+            checks: records.chain(identities).collect(),
+            changes: self.changes,
+            accepts: self.accepts,
+        }
     }
 
     /// Runs an action with its hooks. Whatever fails or is dropped on the way, the unit cannot be committed any more: a hook
     /// that takes no notice of it does not make it good.
-    pub(super) async fn perform<A: Action>(
+    async fn perform<A: Action>(
         &mut self,
-        expected: ActionType,
-        id: Option<&<A::Resource as Resource>::Id>,
+        expected: &[ActionKind],
+        target: Target<'_, A::Resource>,
         action: A,
     ) -> Result<Option<A::Resource>> {
         let depth = self.running.len();
         self.running.push(A::NAME);
-        let result = self.run_with_hooks(expected, id, action).await;
+        let result = self.run_with_hooks(expected, target, action).await;
         if let Some(dropped) = self.running.get(depth + 1) {
             self.failed.get_or_insert(broken_off(dropped));
         }
@@ -228,21 +255,23 @@ impl Unit {
 
     async fn run_with_hooks<A: Action>(
         &mut self,
-        expected: ActionType,
-        id: Option<&<A::Resource as Resource>::Id>,
+        expected: &[ActionKind],
+        target: Target<'_, A::Resource>,
         action: A,
     ) -> Result<Option<A::Resource>> {
-        if A::TYPE != expected {
-            let message = format!("the action {:?} is of type {}, and was run as {expected}", A::NAME, A::TYPE);
-            return Err(Error::invalid(message));
-        }
+        expect_kind::<A>(expected)?;
         self.engine.registry.expect_action::<A>()?;
-        let key = id.map(key_of::<A::Resource>).transpose()?;
+        let key = match target {
+            Target::New => None,
+            Target::Id(id) => Some(key_of::<A::Resource>(id)?),
+            Target::Owner => self.owner(&action).await?,
+        };
         let data = Json::from_value(&action).map_err(|error| error.at(format!("the input of {:?}", A::NAME)))?;
         let call = Call {
             resource: A::Resource::NAME,
             action: A::NAME,
-            action_type: A::TYPE,
+            action_type: A::KIND.action_type(key.is_some()),
+            by_hook: self.running.len() > 1,
             key: key.clone(),
             actor: self.cx.actor.clone(),
             data: data.clone(),
@@ -250,14 +279,88 @@ impl Unit {
         };
         let engine = Arc::clone(&self.engine);
         let mut body = Typed { action: Some(action), key, data, outcome: None };
-        let next = Next { hooks: &engine.hooks, all: &engine.hooks, call: &call, body: &mut body };
-        let result = AssertUnwindSafe(next.run(self)).catch_unwind().await;
+        let allowed_run = async {
+            self.allow(&call).await?;
+            Next { hooks: &engine.hooks, all: &engine.hooks, call: &call, body: &mut body }.run(self).await
+        };
+        let result = AssertUnwindSafe(allowed_run).catch_unwind().await;
         result.unwrap_or_else(|panic| Err(panicked(&format!("the action {:?} or a hook of it", A::NAME), &*panic)))?;
         let outcome = body.outcome.ok_or_else(|| {
             Error::invalid(format!("a hook around the action {:?} did not run it, and gave no error", A::NAME))
         })?;
         self.transaction.calls.push(call);
         Ok(outcome)
+    }
+
+    /// The record that an upsert changes; `None` if it creates one.
+    async fn owner<A: Action>(&mut self, action: &A) -> Result<Option<RecordKey>> {
+        let (name, value) = action.looks_for().ok_or_else(no_record::<A>)?;
+        if !A::Resource::IDENTITIES.iter().any(|identity| identity.name == name) {
+            let (action, resource) = (A::NAME, A::Resource::NAME);
+            let message =
+                format!("the action {action:?} looks for the identity {name:?}, which {resource:?} does not have");
+            return Err(Error::invalid(message));
+        }
+        let Some(record) = self.find::<A::Resource>(name, &value).await? else { return Ok(None) };
+        Ok(Some(RecordKey { resource: name_of::<A::Resource>()?, id: RecordId::new(record.id())? }))
+    }
+
+    /// Commits that a log is taken as it is, rewound to this point.
+    pub(crate) async fn accept_rewound(mut self, log: &Log, point: AsOf) -> Result<Position> {
+        self.engine.records()?;
+        let at = rewound_to(log, point).await?;
+        let accepted = Accepted { at, until: if let AsOf::Time(until) = point { Some(until) } else { None } };
+        let (key, data) = (rewound::key()?, Json::from_value(&accepted)?);
+        let call = Call {
+            resource: rewound::RESOURCE,
+            action: rewound::ACTION,
+            action_type: ActionType::Update,
+            by_hook: false,
+            key: None,
+            actor: self.cx.actor.clone(),
+            data: data.clone(),
+            occurred_at: self.cx.now,
+        };
+        self.allow(&call).await?;
+        let event = NewEvent {
+            id: self.cx.new_event_id(),
+            resource: key.resource,
+            record_id: key.id,
+            action: ActionName::new(rewound::ACTION)?,
+            action_type: ActionType::Update,
+            version: 1,
+            actor: self.cx.actor.clone(),
+            data: Payload::Json(data),
+            changed_attributes: Payload::empty(),
+            removed_attributes: Vec::new(),
+            metadata: Payload::Json(self.metadata.clone()),
+            occurred_at: self.cx.now,
+        };
+        self.changes.push(Change { event: Some(event), write: None });
+        self.accepts = Some(at);
+        let committed = self.commit().await?;
+        Ok(committed.events.first().map_or(Position::ZERO, |event| event.position))
+    }
+
+    /// Asks the policies.
+    async fn allow(&mut self, call: &Call) -> Result<()> {
+        if !self.guarded || self.engine.policies.is_empty() {
+            return Ok(());
+        }
+        let state = match &call.key {
+            Some(key) => self.state(key).await?,
+            None => None,
+        };
+        let record = state.as_ref().map(|state| &state.attributes);
+        self.engine.policies.iter().try_for_each(|policy| policy.may_run(call, record)).map_err(forbidden)
+    }
+
+    /// Reads these records at once, so that they are not read one by one.
+    pub(crate) async fn fetch(&mut self, mut keys: Vec<RecordKey>) -> Result<()> {
+        keys.retain(|key| !self.read.contains_key(key) && !self.written.contains_key(key));
+        let found = self.engine.records()?.get(&self.log, &keys).await?;
+        self.read.extend(keys.into_iter().zip(found));
+        Ok(())
     }
 
     /// What a record is for this unit.
@@ -286,15 +389,25 @@ impl Unit {
         }
     }
 
-    fn expected(&self, key: &RecordKey, action_type: ActionType) -> Expected {
+    fn expected(&self, key: &RecordKey, created: bool) -> Expected {
         match (self.written.get(key), self.read.get(key)) {
             (Some(Some(_)), _) => Expected::Exists,
             (None, Some(Some(record))) => Expected::Revision(record.revision),
             (Some(None), _) | (None, Some(None)) => Expected::Absent,
-            (None, None) if action_type == ActionType::Create => Expected::Absent,
+            (None, None) if created => Expected::Absent,
             (None, None) => Expected::Exists,
         }
     }
+}
+
+/// The record that an action is run on.
+enum Target<'a, R: Resource> {
+    /// None yet.
+    New,
+    /// The one with this id.
+    Id(&'a R::Id),
+    /// The one that owns the identity that the action looks for, or none yet.
+    Owner,
 }
 
 struct Typed<A: Action> {
@@ -324,64 +437,74 @@ impl<A: Action> Body for Typed<A> {
             (Some(key), Some(state)) => (Some(key.clone()), state.attributes.to_object()?),
             _ => (None, JsonObject::default()),
         };
+        let created = before.is_none();
         let mut after = action.apply(before, &unit.cx)?;
-        if after.is_none() && A::TYPE != ActionType::Destroy {
+        if after.is_none() && A::KIND != ActionKind::Destroy {
             return Err(no_record::<A>());
         }
         let mut written = None;
         let mut after_attributes = JsonObject::default();
         if let Some(record) = &mut after {
-            if A::TYPE == ActionType::Update && same(&before_attributes, &Stored::of(record)?.attributes) {
+            let unchanged = !created && same(&before_attributes, &Stored::of(record)?.attributes);
+            if unchanged && !A::Resource::RECORD_UNCHANGED {
                 let attributes = state.map(|state| state.attributes);
                 self.outcome = Some(after);
                 return Ok(attributes);
             }
-            record.stamp(A::TYPE == ActionType::Create, unit.cx.now);
+            record.stamp(created, unit.cx.now);
             let stored = Stored::of(record)?;
             if key.as_ref().is_some_and(|key| *key != stored.key) {
                 let message =
                     format!("the action {:?} changed the id of a record to {:?}", A::NAME, stored.key.id.as_str());
                 return Err(Error::invalid(message));
             }
-            if A::TYPE == ActionType::Create {
+            if created {
                 unit.expect_absent(&stored.key)?;
             }
             key = Some(stored.key);
             written = Some(WriteState { attributes: stored.attributes.to_json()?, identities: stored.identities });
             after_attributes = stored.attributes;
         }
-        let key = key.ok_or_else(|| no_record::<A>())?;
-        let event =
-            event::<A>(unit, &key, &self.data, &before_attributes, written.as_ref().map(|_| &after_attributes))?;
-        let expected = unit.expected(&key, A::TYPE);
+        let key = key.ok_or_else(no_record::<A>)?;
+        let after_attributes = written.as_ref().map(|_| &after_attributes);
+        let event = event::<A>(unit, &key, &self.data, created, &before_attributes, after_attributes)?;
+        let expected = unit.expected(&key, created);
         let record = written.as_ref().map(|state| state.attributes.clone());
         unit.written.insert(key.clone(), written.clone());
-        unit.changes.push(Change { event: Some(event), write: Some(RecordWrite { key, expected, state: written }) });
+        unit.changes.push(Change { event, write: Some(RecordWrite { key, expected, state: written }) });
         self.outcome = Some(after);
         Ok(record)
     }
 }
 
+/// The event of an action; `None` if the action is not recorded.
 fn event<A: Action>(
     unit: &Unit,
     key: &RecordKey,
     data: &Json,
+    created: bool,
     before: &JsonObject,
     after: Option<&JsonObject>,
-) -> Result<NewEvent> {
-    let resource = unit.engine.registry.expect_action::<A>()?;
+) -> Result<Option<NewEvent>> {
+    let (resource, recorded) = unit.engine.registry.expect_action::<A>()?;
+    if !recorded {
+        return Ok(None);
+    }
+    if let Some(after) = after {
+        expect_replayable::<A::Resource>(resource, key, after)?;
+    }
     let mut input = data.to_object()?;
     let known = resource.known(input.clone());
     let changes = after.map(|after| diff(before, &known, after)).unwrap_or_default();
     let mut changed = changes.changed;
-    resource.redact(&mut changed)?;
-    let redacted = resource.redact(&mut input)?;
-    Ok(NewEvent {
+    resource.redact(&mut changed, &[])?;
+    let redacted = resource.redact(&mut input, A::SENSITIVE)?;
+    Ok(Some(NewEvent {
         id: unit.cx.new_event_id(),
         resource: key.resource.clone(),
         record_id: key.id.clone(),
         action: ActionName::new(A::NAME)?,
-        action_type: A::TYPE,
+        action_type: A::KIND.action_type(!created),
         version: A::VERSION,
         actor: unit.cx.actor.clone(),
         data: Payload::Json(if redacted { input.to_json()? } else { data.clone() }),
@@ -389,7 +512,34 @@ fn event<A: Action>(
         removed_attributes: changes.removed,
         metadata: Payload::Json(unit.metadata.clone()),
         occurred_at: unit.cx.now,
+    }))
+}
+
+/// That a record can be read without what events do not hold of it: that is how a replay reads it.
+fn expect_replayable<R: Resource>(resource: &ResourceSpec, key: &RecordKey, after: &JsonObject) -> Result<()> {
+    if resource.hidden().next().is_none() {
+        return Ok(());
+    }
+    let mut replayed = after.clone();
+    resource.redact(&mut replayed, &[])?;
+    replayed.to_json()?.to_value::<R>().map(drop).map_err(|error| {
+        let names: Vec<_> = resource.hidden().collect();
+        let message = format!(
+            "no replay could read {key} back: what is sensitive ({}) is null in events, and the type of an attribute takes no \
+             null: make it an Option, or mark it `sensitive(stored)`",
+            names.join(", ")
+        );
+        Error::invalid(message).with_source(error)
     })
+}
+
+fn expect_kind<A: Action>(expected: &[ActionKind]) -> Result<()> {
+    match expected {
+        [first, ..] if !expected.contains(&A::KIND) => {
+            Err(Error::invalid(format!("the action {:?} is of type {}, and was run as {first}", A::NAME, A::KIND)))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn same(a: &JsonObject, b: &JsonObject) -> bool {
@@ -402,32 +552,87 @@ fn same(a: &JsonObject, b: &JsonObject) -> bool {
 struct Step<'a> {
     engine: &'a Engine,
     commit: Commit,
+    progress: Mutex<Progress>,
+}
+
+enum Progress {
+    Waiting,
+    UnderWay,
+    Ended(Result<Committed>),
+}
+
+impl Step<'_> {
+    fn is_at(&self, progress: Progress) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    }
+
+    /// What is told of the commit: hooks around it may put an error in other words, and no more. A commit that was made
+    /// stands, one that was not made has failed, and one that may have been made is `Indeterminate`, whatever they say.
+    fn settle(self, told: Result<Committed>) -> Result<Committed> {
+        let made = match self.progress.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Progress::Waiting => {
+                let not_run = || Error::invalid("a hook around the transaction did not run it, and gave no error");
+                return Err(told.err().unwrap_or_else(not_run));
+            }
+            Progress::UnderWay => Err(dropped()),
+            Progress::Ended(made) => made,
+        };
+        match (&made, told) {
+            (Err(own), Err(told)) if *own.kind() != ErrorKind::Indeterminate => return Err(told),
+            (Ok(_), Err(error)) => {
+                tracing::error!(%error, "a hook around the transaction failed after the commit, which stands");
+            }
+            _ => {}
+        }
+        made
+    }
+
+    async fn resolve(&self) -> Result<Committed> {
+        const ATTEMPTS: usize = 3;
+        let mut lost: Option<Error> = None;
+        for _ in 0..ATTEMPTS {
+            match self.engine.committer.commit(self.commit.clone()).await {
+                Err(error) if *error.kind() == ErrorKind::Indeterminate => lost = Some(error),
+                Err(error) => {
+                    // These come before the store has looked for the event ids: they say nothing of the attempt before.
+                    let unknown =
+                        matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Corrupt | ErrorKind::Closed);
+                    return Err(match lost {
+                        Some(lost) if unknown => lost.with_source(error),
+                        _ => error,
+                    });
+                }
+                Ok(committed) => return Ok(committed),
+            }
+        }
+        Err(lost.unwrap_or_else(dropped))
+    }
 }
 
 #[async_trait]
 impl CommitStep for Step<'_> {
     async fn commit(&self) -> Result<Committed> {
-        const ATTEMPTS: usize = 3;
         if self.commit.changes.is_empty() && self.commit.checks.is_empty() {
+            self.is_at(Progress::Ended(Ok(Committed::default())));
             return Ok(Committed::default());
         }
-        let mut attempt = 1;
-        loop {
-            let result = self.engine.committer.commit(self.commit.clone()).await;
-            match &result {
-                Err(error) if *error.kind() == ErrorKind::Indeterminate && attempt < ATTEMPTS => attempt += 1,
-                _ => return result,
-            }
-        }
+        self.is_at(Progress::UnderWay);
+        let made = self.resolve().await;
+        self.is_at(Progress::Ended(made.clone()));
+        made
     }
+}
+
+fn dropped() -> Error {
+    Error::new(ErrorKind::Indeterminate, "a hook around the transaction did not wait for the commit")
 }
 
 fn broken_off(action: &str) -> Error {
     Error::invalid(format!("the action {action:?} was broken off"))
 }
 
-pub(super) fn no_record<A: Action>() -> Error {
-    Error::invalid(format!("the action {:?} of type {} left no record", A::NAME, A::TYPE))
+fn no_record<A: Action>() -> Error {
+    Error::invalid(format!("the action {:?} of type {} left no record", A::NAME, A::KIND))
 }
 
 pub(crate) fn panicked(what: &str, panic: &(dyn std::any::Any + Send)) -> Error {

@@ -64,7 +64,7 @@ impl Decided {
 /// What a batch changes in one log: the final state of everything that it touches.
 #[derive(Debug, Default)]
 pub struct LogChanges {
-    /// The head after the batch.
+    /// The head after the batch: its position and its state may be new.
     pub head: Head,
     /// The new events, in the order of their positions.
     pub events: Vec<Event>,
@@ -106,8 +106,13 @@ fn decide_one(
         return Ok(known);
     }
     match attempt.earlier.head.state {
-        LogState::Live => {}
+        LogState::Live if commit.accepts.is_none() => {}
+        LogState::Live => {
+            let message = format!("{} is not rewound, so that nothing is to be taken as it is", commit.log);
+            return Err(Error::new(ErrorKind::Conflict { actual: None }, message));
+        }
         LogState::Rebuilding => return Err(rebuilding(&commit.log)),
+        LogState::Rewound(at) if commit.accepts == Some(at) => {}
         LogState::Rewound(at) => {
             let message = format!(
                 "the records of {} are at position {at} of {}: replay it to its head, or accept it as it is, before it takes commits",
@@ -126,6 +131,8 @@ fn decide_one(
     attempt.settle_identities()?;
 
     let Attempt { records, owners, .. } = attempt;
+    // It is live, or has just been taken as it is.
+    earlier.head.state = LogState::Live;
     let mut committed = Committed::default();
     for (change, revision) in commit.changes.into_iter().zip(revisions) {
         let Some(event) = change.event else { continue };
@@ -253,6 +260,8 @@ impl<V: View> Attempt<'_, V> {
                     .map(|identity| (identity.of(&key.resource), key.id.clone())),
             );
         }
+        // Sorted, so that of two that take the same one it is always the same that is told to own it.
+        taken.sort_unstable();
         for (identity, id) in taken {
             match self.owner(&identity)? {
                 Some(owner) if owner != id => {

@@ -39,8 +39,9 @@ pub trait EventStore: Send + Sync + 'static {
     /// Each of them for one commit:
     /// - `Invalid`, `TooLarge`: see [`Commit::validate`].
     /// - `IdReused`: an event id is known with other content, or only some ids of the commit are known.
-    /// - `Rebuilding`: the log is being rebuilt in place. `Rewound`: its records are at an earlier position.
-    /// - `Conflict`: a check does not hold, or a record is at another revision than a write expects.
+    /// - `Rebuilding`: the log is being rebuilt in place.
+    /// - `Rewound`: its records are at an earlier position, and not at one that the commit [`accepts`](Commit::accepts).
+    /// - `Conflict`: the commit accepts a rewound log, and it is not rewound; a check does not hold, or a record is at another revision than a write expects.
     /// - `AlreadyExists`, `NotFound`: a record is there or is not, against what a write expects.
     /// - `IdentityTaken`: an identity belongs to another record.
     /// - `Unsupported`: record writes or checks, and the store keeps no records.

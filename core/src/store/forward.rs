@@ -63,9 +63,6 @@ macro_rules! forward {
             async fn abandon_rebuild(&self, rebuild: Rebuild) -> Result<()> {
                 (**self).abandon_rebuild(rebuild).await
             }
-            async fn accept_rewound(&self, log: &LogId, lock: LockKey) -> Result<()> {
-                (**self).accept_rewound(log, lock).await
-            }
             async fn clear(&self, log: &LogId, lock: LockKey) -> Result<u64> {
                 (**self).clear(log, lock).await
             }

@@ -105,7 +105,8 @@ pub trait ResourceStore: Send + Sync + 'static {
     async fn fence(&self, rebuild: &Rebuild) -> Result<Fence>;
 
     /// Makes the loaded generation the one in use, in one step: a reader sees the old one or the new one. The log is then
-    /// at `through`: `Live` if that is its last position, else `Rewound`. The generation before it is removed. The rebuild
+    /// at `through`: `Live` if that is its last position, else `Rewound`, until a commit [accepts](crate::types::Commit::accepts)
+    /// it or another rebuild brings it to its head. The generation before it is removed. The rebuild
     /// is over, on an error, too: after one in place the log then stays in state `Rebuilding`.
     ///
     /// # Errors
@@ -130,21 +131,6 @@ pub trait ResourceStore: Send + Sync + 'static {
     ///
     /// Dropped, the rebuild is over; what it loaded may be there until the next one.
     async fn abandon_rebuild(&self, rebuild: Rebuild) -> Result<()>;
-
-    /// Takes a rewound log as it is: from now on it takes commits, on top of the records that it has.
-    ///
-    /// The events after the position that it was rewound to stay in the log, and a later replay to the head applies them.
-    /// On a log that is live it does nothing.
-    ///
-    /// # Errors
-    ///
-    /// - `Rebuilding`: the log is being rebuilt in place.
-    /// - `Unavailable`, `Indeterminate`: the store cannot be written to.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped, it is done or it is not.
-    async fn accept_rewound(&self, log: &LogId, lock: LockKey) -> Result<()>;
 
     /// Removes all records of a log, with their identities, and gives their number. Events, positions and every other log
     /// stay. A log that has events is then `Rewound` to 0; after a rebuild in place that was broken off it stays

@@ -27,6 +27,9 @@ pub struct Commit {
     pub checks: Vec<Check>,
     /// The changes, in order.
     pub changes: Vec<Change>,
+    /// Takes a log that is rewound to this position as it is: the commit is made on it, and the log is live from then on.
+    /// If the log is not rewound to this position, it is refused. `None` for any other commit.
+    pub accepts: Option<Position>,
 }
 
 /// An event, a record write, or both: then the event is of that record, and bears its new revision.
@@ -110,7 +113,7 @@ impl Commit {
     /// A commit without checks and changes.
     #[must_use]
     pub fn new(log: LogId, lock: LockKey) -> Self {
-        Self { log, lock, checks: Vec::new(), changes: Vec::new() }
+        Self { log, lock, checks: Vec::new(), changes: Vec::new(), accepts: None }
     }
 
     /// Its events, in order.

@@ -105,13 +105,33 @@ fn kind_of(text: &str) -> &'static str {
     }
 }
 
+/// So deep, JSON is compared by what it means, and deeper by its text.
+const DEPTH: usize = 128;
+
 /// Whether two JSON texts mean the same.
 fn same_json(a: &str, b: &str) -> bool {
+    same_to_depth(a, b, DEPTH)
+}
+
+/// **Invariant**: no difference is overlooked. So numbers are the same only if they are written the same: no type at hand
+/// holds all of their digits.
+fn same_to_depth(a: &str, b: &str, depth: usize) -> bool {
+    fn both<'a, T: Deserialize<'a>>(a: &'a str, b: &'a str) -> Option<(T, T)> {
+        serde_json::from_str(a).ok().zip(serde_json::from_str(b).ok())
+    }
+    let (a, b) = (a.trim(), b.trim());
     if a == b {
         return true;
     }
-    match (serde_json::from_str::<serde_json::Value>(a), serde_json::from_str::<serde_json::Value>(b)) {
-        (Ok(a), Ok(b)) => a == b,
+    let same = |a: &RawValue, b: &RawValue| same_to_depth(a.get(), b.get(), depth - 1);
+    match (a.bytes().next(), b.bytes().next()) {
+        _ if depth == 0 => false,
+        (Some(b'{'), Some(b'{')) => both::<BTreeMap<Cow<'_, str>, &RawValue>>(a, b).is_some_and(|(a, b)| {
+            a.len() == b.len() && a.iter().all(|(name, value)| b.get(name).is_some_and(|other| same(value, other)))
+        }),
+        (Some(b'['), Some(b'[')) => both::<Vec<&RawValue>>(a, b)
+            .is_some_and(|(a, b)| a.len() == b.len() && a.iter().zip(&b).all(|(value, other)| same(value, other))),
+        (Some(b'"'), Some(b'"')) => both::<Cow<'_, str>>(a, b).is_some_and(|(a, b)| a == b),
         _ => false,
     }
 }
@@ -312,6 +332,33 @@ mod tests {
         );
         assert!(Json::parse("{} {}").is_err() && Json::parse("{").is_err());
         assert!(serde_json::from_str::<Json>("\"[]\"").is_err());
+    }
+
+    #[test]
+    fn json_is_the_same_if_it_means_the_same_and_never_if_a_digit_differs() {
+        for (a, b) in [
+            (r#"{"a":1,"b":[null,{"c":"\u00e9"}]}"#, r#"{ "b" : [ null, {"\u0063":"é"} ], "a":1 }"#),
+            (r#"{"a":1,"a":2}"#, r#"{"a":2}"#),
+        ] {
+            assert!(same_json(a, b) && same_json(b, a), "{a} {b}");
+        }
+        for (a, b) in [
+            (r#"{"a":123456789012345678901234567890}"#, r#"{"a":123456789012345678901234567891}"#),
+            (r#"[18446744073709551616]"#, r#"[18446744073709551617]"#),
+            ("0.10000000000000000001", "0.1"),
+            ("1", "1.0"),
+            ("1", r#""1""#),
+            ("[1]", "[1,1]"),
+            ("[]", "{}"),
+            (r#"{"a":null}"#, "{}"),
+            (r#"{"a":1,"b":2}"#, r#"{"a":1,"c":2}"#),
+            ("true", "false"),
+            ("\"a\"", "\"A\""),
+        ] {
+            assert!(!same_json(a, b) && !same_json(b, a), "{a} {b}");
+        }
+        let deep = |inner: &str| format!("{}{inner}{}", "[".repeat(10_000), "]".repeat(10_000));
+        assert!(same_json(&deep("1"), &deep("1")) && !same_json(&deep("1"), &deep(" 1")));
     }
 
     #[test]

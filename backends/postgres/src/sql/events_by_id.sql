@@ -2,5 +2,5 @@
 SELECT @event_columns@
 FROM unnest($1::bigint[], $2::uuid[]) AS asked(log, id)
 CROSS JOIN LATERAL (
-    SELECT * FROM @schema@.events known WHERE known.log = asked.log AND known.id = asked.id OFFSET 0
+    SELECT * FROM @schema@.events known WHERE known.id = asked.id AND known.log + 0 = asked.log OFFSET 0
 ) e

@@ -7,7 +7,8 @@ use futures::stream::{self, StreamExt};
 use super::workers::Workers;
 use super::{Progressed, Replay, Replayed};
 use crate::engine::past::AsOf;
-use crate::error::{Error, Result};
+use crate::engine::rewound::Skips;
+use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Rebuild, RebuildMode, ResourceStore};
 use crate::types::{Event, EventQuery, Position};
 
@@ -22,6 +23,11 @@ const READ_AHEAD: usize = 2;
 
 pub(super) async fn run(replay: Replay<'_>) -> Result<Replayed> {
     let records = replay.log.engine.records()?.clone();
+    if replay.mode == RebuildMode::Shadow && replay.clear.is_some() {
+        return Err(Error::invalid(
+            "clear_records() is for a replay in place: beside the records in use, nothing is cleared",
+        ));
+    }
     let point = replay.point().await?;
     let head = replay.log.head().await?.position;
     if let Some(AsOf::Position(position)) = point
@@ -32,10 +38,12 @@ pub(super) async fn run(replay: Replay<'_>) -> Result<Replayed> {
     if let (RebuildMode::InPlace, Some(clear)) = (replay.mode, &replay.clear) {
         clear.clear(&replay.log.id).await?;
     }
+    let skips = Skips::of(replay.log, point).await?;
     let rebuild = records.begin_rebuild(&replay.log.id, replay.log.lock, replay.mode).await?;
     let mut course = Course {
         workers: Workers::new(replay.workers, replay.memory),
         point,
+        skips,
         cursor: Position::ZERO,
         skipped: None,
         done: Replayed { events: 0, records: 0, through: Position::ZERO },
@@ -64,6 +72,8 @@ struct Course<'a> {
     records: &'a dyn ResourceStore,
     workers: Workers,
     point: Option<AsOf>,
+    /// What has no effect since a rewound log was taken as it is.
+    skips: Skips,
     cursor: Position,
     /// The first event that the point in time leaves out.
     skipped: Option<Position>,
@@ -116,7 +126,7 @@ impl Course<'_> {
         while let Some(events) = page.transpose()? {
             let read = events.len() as u64;
             self.cursor = Position::new(self.cursor.get() + read);
-            let events = self.due(events);
+            let events = self.due(events)?;
             let folded = self.workers.apply(&replay.log.engine.registry, self.records, rebuild, events);
             let (folded, next) = futures::join!(folded, pages.next());
             self.done.records += folded?;
@@ -127,15 +137,23 @@ impl Course<'_> {
         Ok(())
     }
 
-    /// The events that the point in time takes in.
-    fn due(&mut self, mut events: Vec<Event>) -> Vec<Event> {
-        if let Some(AsOf::Time(time)) = self.point {
-            if let (None, Some(first)) = (self.skipped, events.iter().find(|event| event.occurred_at > time)) {
-                self.skipped = Some(first.position);
-            }
-            events.retain(|event| event.occurred_at <= time);
+    /// The events that have an effect, and that the point in time takes in.
+    fn due(&mut self, mut events: Vec<Event>) -> Result<Vec<Event>> {
+        let time = if let Some(AsOf::Time(time)) = self.point { Some(time) } else { None };
+        let left_out = |event: &Event| time.is_some_and(|time| event.occurred_at > time);
+        if let Some(event) = events.iter().find(|event| self.skips.outdated_by(event) && !left_out(event)) {
+            let message = format!(
+                "{} was taken as it is, by the event at position {}, while it was replayed: replay it again",
+                self.replay.log.id, event.position
+            );
+            return Err(Error::new(ErrorKind::Conflict { actual: None }, message));
         }
-        events
+        events.retain(|event| !self.skips.has(event));
+        if let (None, Some(first)) = (self.skipped, events.iter().find(|event| left_out(event))) {
+            self.skipped = Some(first.position);
+        }
+        events.retain(|event| !left_out(event));
+        Ok(events)
     }
 
     fn report(&self, total: u64) {
@@ -149,7 +167,7 @@ impl Course<'_> {
 async fn read_page(replay: &Replay<'_>, after: u64, up_to: u64) -> Result<Vec<Event>> {
     let rows = usize::try_from(up_to - after).unwrap_or(PAGE);
     let query = EventQuery::new().with_after(Position::new(after)).with_up_to(Position::new(up_to)).with_limit(rows);
-    let page = replay.log.events(&query).await?;
+    let page = replay.log.engine.events.read(&replay.log.id, &query).await?;
     if page.items.len() == rows {
         return Ok(page.items);
     }

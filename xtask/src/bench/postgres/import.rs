@@ -4,9 +4,7 @@ use std::time::Instant;
 
 use copying::copy_between;
 use rekindle::store::{EventStore, LoadedRecord, RebuildMode, ResourceStore};
-use rekindle::types::{
-    ActionName, Change, Commit, LockKey, NewEvent, Payload, RecordKey, WriteState,
-};
+use rekindle::types::{ActionName, Change, Commit, LockKey, NewEvent, Payload, RecordKey, WriteState};
 use rekindle::{ActionType, Actor, EventId, Json, LogId, Position, Revision, Timestamp};
 use rekindle_test_servers::Postgres;
 

@@ -61,7 +61,8 @@ impl OneCommit {
 
 type Sql<T> = std::result::Result<T, sqlx::Error>;
 
-const READ: &str = "SELECT e.revision, e.occurred_at, e.version, e.id, e.action_type, e.resource, e.record_id, e.action,
+const READ: &str =
+    "SELECT e.revision, e.occurred_at, e.version, e.id, e.action_type, e.resource, e.record_id, e.action,
     e.actor_kind, e.actor_id, e.data, e.changed_attributes, e.metadata, e.removed_attributes, r.attributes, r.identities
 FROM @.events e JOIN @.logs l ON l.id = e.log
 JOIN @.records r ON r.log = l.id AND r.generation = l.generation AND r.resource = e.resource AND r.id = e.record_id

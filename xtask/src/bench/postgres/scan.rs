@@ -69,11 +69,8 @@ async fn raw_scan(server: &Postgres, schema: &str, expected: u64) -> Result<f64>
     let text: std::sync::Arc<str> = RAW.replace('@', &format!("\"{schema}\"")).into();
     let (started, mut events, mut after) = (Instant::now(), 0_u64, 0_i64);
     loop {
-        let rows = sqlx::query(AssertSqlSafe(text.clone()))
-            .bind(after)
-            .bind(PAGE as i64)
-            .fetch_all(&mut connection)
-            .await?;
+        let rows =
+            sqlx::query(AssertSqlSafe(text.clone())).bind(after).bind(PAGE as i64).fetch_all(&mut connection).await?;
         let mut page = Vec::with_capacity(rows.len());
         for row in &rows {
             let mut decoded = Decoded {
