@@ -56,6 +56,10 @@ fn refusal(parts: Vec<Value>, commit: &Commit) -> Result<Error> {
         }
         "P" => Ok(reused(event_id(place(next()?)?)?, "is not known, and others of its commit are")),
         "B" => Ok(rebuilding(&commit.log)),
+        "N" => {
+            let message = format!("{} is not rewound, so that nothing is to be taken as it is", commit.log);
+            Ok(Error::new(ErrorKind::Conflict { actual: None }, message))
+        }
         "R" => {
             let at = Position::new(number(text(next()?, TO)?.as_bytes())?);
             let head = text(next()?, TO)?;

@@ -205,11 +205,12 @@ fn write_commit(call: &mut Cmd, records: &Records<'_>, encoded: &Encoded<'_>, id
         _ => 4,
     };
     let (checks, count) = (commit.checks.len(), changes(commit).count());
-    if checks == 0 && count == 1 {
+    if checks == 0 && count == 1 && commit.accepts.is_none() {
         call.arg("s");
     } else {
         let values = commit.checks.iter().map(of_check).sum::<usize>() + changes(commit).map(of_change).sum::<usize>();
-        call.arg(values + 2).arg(checks).arg(count);
+        let accepts = commit.accepts.map_or_else(String::new, |at| at.to_string());
+        call.arg(values + 3).arg(checks).arg(count).arg(accepts);
     }
     for check in &commit.checks {
         match check {

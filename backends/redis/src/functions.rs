@@ -42,7 +42,6 @@ functions! {
     LOAD = "load", "";
     FINISH = "finish_rebuild", "";
     ABANDON = "abandon_rebuild", "'allow-oom'";
-    ACCEPT = "accept_rewound", "'allow-oom'";
     CLEAR = "clear", "'allow-oom'";
     SWEEP = "sweep", "'allow-oom'";
     ENTER_LOG = "enter_log", "";

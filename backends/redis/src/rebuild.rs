@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use redis::{Cmd, Value};
-use rekindle_core::store::decide::rebuilding;
 use rekindle_core::store::{Fence, LoadedRecord, Rebuild, RebuildMode};
 use rekindle_core::types::{Generation, LockKey, LogId, Position, RecordId, RecordKey, ResourceName};
 use rekindle_core::{Error, ErrorKind, Result};
@@ -78,7 +77,6 @@ impl Store {
             let (word, mut rest) = worded(answer, "a change of a log's state")?;
             match word.as_str() {
                 "DONE" | "BEGUN" => return Ok(rest),
-                "REBUILDING" => return Err(rebuilding(log)),
                 "RUNNING" => {
                     let token = rest.next().ok_or_else(|| unexpected("a change of a log's state"))?;
                     if !take_dropped(self, &tag.rebuild(), &text(token, "a token")?).await? {
@@ -208,11 +206,6 @@ impl Store {
         .map_err(|error| Error::new(ErrorKind::Unavailable, error.message().to_owned()).with_source(error))?;
         self.sweep(&tag).await;
         Ok(())
-    }
-
-    pub(crate) async fn accept_rewound(self: &Arc<Self>, log: &LogId, lock: LockKey) -> Result<()> {
-        let tag = self.tag(log);
-        self.under(log, &tag, functions::ACCEPT, lock, Effect::Idempotent, |_| ()).await.map(|_| ())
     }
 
     pub(crate) async fn clear(self: &Arc<Self>, log: &LogId, lock: LockKey) -> Result<u64> {

@@ -160,10 +160,6 @@ impl ResourceStore for RedisBackend {
         self.store.abandon_rebuild(rebuild).await
     }
 
-    async fn accept_rewound(&self, log: &LogId, lock: LockKey) -> Result<()> {
-        self.store.accept_rewound(log, lock).await
-    }
-
     async fn clear(&self, log: &LogId, lock: LockKey) -> Result<u64> {
         self.store.clear(log, lock).await
     }

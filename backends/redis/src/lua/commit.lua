@@ -4,8 +4,8 @@
 --   tag, mode, command to publish with, number of lock keys, lock keys..;
 --   number of buckets of event ids, for each: its name, number of ids, ids..;
 --   number of resources, for each: its name, what is asked of it, number of records, record ids..;
---   number of commits, for each: number of values that follow, number of checks, number of changes, checks.., changes..;
---   or 's' and its change, if it has one change and no checks.
+--   number of commits, for each: number of values that follow, number of checks, number of changes, the position that it
+--   accepts a rewound log at ('' for none), checks.., changes..; or 's' and its change, if it has one change and no more.
 -- A check of a record: 'r', record, expected. A check of an identity: 'i', resource, identity, owner ('' for none).
 -- A change: kind ('e' event, 'w' write, 'b' both), record; id and event; expected and the new row from its tenth byte.
 -- Records, resources and event ids are numbers: their places among all that were named before, from 1.
@@ -38,7 +38,7 @@ local function commit(keys, args)
   if refused then return refused end
   local damaged, position, generation, state = read_head(values)
   if damaged then return damaged end
-  local before = position
+  local before, state_before = position, state
 
   -- The event ids that are known, with their positions.
   local known, id_keys, id_rows, id_at, bucket_of, numbered = {}, {}, {}, {}, {}, 0
@@ -107,7 +107,7 @@ local function commit(keys, args)
   end
 
   -- Makes one commit of any kind. Gives its answer, or nil and an error of the whole call.
-  local function make(at, checks, changes)
+  local function make(at, checks, changes, accepts)
     local first_check, answer = at, nil
     for _ = 1, checks do at = at + (args[at] == 'r' and 3 or 4) end
     local first_change = at
@@ -140,8 +140,12 @@ local function commit(keys, args)
     end
 
     -- The state of the log.
-    if not answer and state ~= 'l' then
-      answer = state == 'b' and { 'B' } or { 'R', string.sub(state, 2), decimal(position) }
+    if not answer and state == 'b' then
+      answer = { 'B' }
+    elseif not answer and state == 'l' and accepts ~= '' then
+      answer = { 'N' }
+    elseif not answer and state ~= 'l' and state ~= 'w' .. accepts then
+      answer = { 'R', string.sub(state, 2), decimal(position) }
     end
 
     -- The checks.
@@ -260,6 +264,7 @@ local function commit(keys, args)
         for key, owner in pairs(settled) do owners[key] = owner end
         owned = true
       end
+      if accepts ~= '' then state = 'l' end
       answer = type(out) == 'table' and table.concat(out) or out or ''
     end
     return answer
@@ -289,10 +294,10 @@ local function commit(keys, args)
     if args[at] == 's' then
       following = at + 1 + STEP[args[at + 1]]
       answer = make_simple(at + 1)
-      if not answer then answer, failed = make(at + 1, 0, 1) end
+      if not answer then answer, failed = make(at + 1, 0, 1, '') end
     else
       following = at + 1 + tonumber(args[at])
-      answer, failed = make(at + 3, tonumber(args[at + 1]), tonumber(args[at + 2]))
+      answer, failed = make(at + 4, tonumber(args[at + 1]), tonumber(args[at + 2]), args[at + 3])
     end
     if failed then return failed end
     answers[number] = answer
@@ -396,6 +401,7 @@ local function commit(keys, args)
     if frees[resource] then with_all('HDEL', tag .. ':u' .. of_generation .. name, frees[resource]) end
     if takes[resource] then with_all('HSET', tag .. ':u' .. of_generation .. name, takes[resource]) end
   end
+  if state ~= state_before then redis.call('HSET', head, 's', state) end
   if position > before then
     redis.call('HSET', head, 'p', decimal(position))
     if publish ~= '' then redis.call(publish, tag .. ':n', decimal(position)) end

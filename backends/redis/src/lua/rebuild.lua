@@ -139,17 +139,6 @@ local function abandon_rebuild(keys, args)
   return { 'DONE' }
 end
 
--- Takes a rewound log as it is. Takes: tag, mode, number of lock keys (1), lock key. Gives 'DONE' or 'REBUILDING'.
-local function accept_rewound(keys, args)
-  local refused, values = gate(args[1], keys[1], args, 3)
-  if refused then return refused end
-  local damaged, _, _, state = read_head(values)
-  if damaged then return damaged end
-  if state == 'b' then return { 'REBUILDING' } end
-  if state ~= 'l' then redis.call('HSET', keys[1], 's', 'l') end
-  return { 'DONE' }
-end
-
 -- Puts an empty generation in use. Takes: tag, mode, number of lock keys (1), lock key. Gives 'DONE' and the number of
 -- records that were there, or 'RUNNING' and the token of a rebuild.
 local function clear(keys, args)
