@@ -19,6 +19,13 @@ pub mod postgres {
     pub use rekindle_postgres::*;
 }
 
+#[cfg(feature = "redis")]
+pub mod redis {
+    //! The backend on Redis and Valkey, standalone and cluster: feature `redis`; with `redis-tls` its connections can be
+    //! encrypted.
+    pub use rekindle_redis::*;
+}
+
 #[cfg(feature = "sled")]
 pub mod sled {
     //! The embedded, on-disk backend: feature `sled`.

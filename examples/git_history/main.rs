@@ -4,7 +4,7 @@
 //!
 //! `cargo run --release --example git_history [REPOSITORY] [--data FOLDER] [--record-only]`
 //!
-//! With `--features postgres`, `--data` takes the URL of a Postgres database as well.
+//! With `--features postgres`, `--data` takes the URL of a Postgres database as well; with `--features redis`, that of Redis.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program for people to look at")]
 
@@ -48,7 +48,11 @@ async fn run() -> Result<()> {
     // Without a folder of the user's, the data goes with the run.
     let temporary = tempfile::tempdir()?;
     let data = options.data.unwrap_or_else(|| temporary.path().join("git_history").into());
-    let place = if data.to_str().is_some_and(is_postgres) { "Postgres".into() } else { data.to_string_lossy() };
+    let place = match data.to_str() {
+        Some(url) if is_postgres(url) => "Postgres".into(),
+        Some(url) if is_redis(url) => "Redis".into(),
+        _ => data.to_string_lossy(),
+    };
     println!("the history of {}, into {place}", options.repository.display());
 
     let log = Rekindle::on(backend(&data).await?).log("git").resource::<File>().start().await?;
@@ -63,11 +67,21 @@ async fn run() -> Result<()> {
     Ok(())
 }
 
-/// The store in a folder, or at a URL of Postgres.
+/// The store in a folder, or at a URL of Postgres or Redis.
 async fn backend(data: &OsStr) -> Result<Backend> {
     // A commit of git can touch more files, and have a longer message, than a commit of the log may by default.
     let limits =
         Limits::default().with_commit_changes(1_000_000).with_metadata_bytes(16 << 20).with_event_bytes(32 << 20);
+    if let Some(url) = data.to_str().filter(|data| is_redis(data)) {
+        #[cfg(feature = "redis")]
+        {
+            use rekindle::redis::{RedisBackend, RedisConfig};
+            let config = RedisConfig::new().with_limits(limits);
+            return Ok(RedisBackend::connect_with(url, config).await?.into());
+        }
+        #[cfg(not(feature = "redis"))]
+        return Err(format!("for {}, build with --features redis", url.split(':').next().unwrap_or_default()).into());
+    }
     match data.to_str().filter(|data| is_postgres(data)) {
         #[cfg(feature = "postgres")]
         Some(url) => {
@@ -80,6 +94,11 @@ async fn backend(data: &OsStr) -> Result<Backend> {
         Some(_) => Err("for a Postgres database, build with --features postgres".into()),
         None => Ok(SledBackend::open_with(data, SledConfig::new().with_limits(limits)).await?.into()),
     }
+}
+
+fn is_redis(data: &str) -> bool {
+    let schemes = ["redis", "rediss", "redis+cluster", "rediss+cluster"];
+    data.split_once("://").is_some_and(|(scheme, _)| schemes.contains(&scheme))
 }
 
 fn is_postgres(data: &str) -> bool {

@@ -10,5 +10,7 @@
 
 mod account;
 mod postgres;
+mod redis;
 
 pub use postgres::{Fsync, Postgres, postgres};
+pub use redis::{Aof, Redis, RedisCluster, fresh_prefix, redis, redis_cluster};

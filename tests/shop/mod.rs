@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures::TryStreamExt;
 use rekindle::postgres::{PostgresBackend, PostgresConfig};
+use rekindle::redis::{RedisBackend, RedisConfig};
 use rekindle::store::Store;
 use rekindle::{
     Action, Builder, Clock, Context, Create, Destroy, Error, ErrorKind, Event, EventQuery, Log, Rejection, Rekindle,
@@ -44,6 +45,13 @@ macro_rules! on_each_backend {
                     super::$name(bed).await;
                 }
             }
+
+            #[tokio::test]
+            async fn redis() {
+                if let Some(bed) = crate::shop::Bed::redis().await {
+                    super::$name(bed).await;
+                }
+            }
         }
     )*};
 }
@@ -71,6 +79,13 @@ impl Bed {
         let config = PostgresConfig::new().with_schema(server.fresh_schema()).unwrap();
         PostgresBackend::migrate(server.url(), &config).await.unwrap();
         let store = PostgresBackend::connect_with(server.url(), config).await.unwrap();
+        Some(Self { store: Arc::new(store), _folder: None })
+    }
+
+    pub async fn redis() -> Option<Self> {
+        let server = rekindle_test_servers::redis()?;
+        let config = RedisConfig::new().with_prefix(rekindle_test_servers::fresh_prefix());
+        let store = RedisBackend::connect_with(server.url(), config).await.unwrap();
         Some(Self { store: Arc::new(store), _folder: None })
     }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod parity;
+mod servers;
 mod test;
 
 const USAGE: &str = "\

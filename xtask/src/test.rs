@@ -121,6 +121,7 @@ fn clippy(_: &Options) -> Result<Outcome, String> {
 }
 
 fn tests(_: &Options) -> Result<Outcome, String> {
+    crate::servers::install()?;
     cargo(&["test", "--workspace", "--all-features"])
 }
 

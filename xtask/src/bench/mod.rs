@@ -4,6 +4,7 @@ mod commit;
 mod growth;
 mod postgres;
 mod raw;
+mod redis;
 mod replay;
 mod report;
 mod scan;
@@ -23,7 +24,7 @@ pub(crate) struct Options {
 }
 
 const USAGE: &str = "\
-usage: cargo xtask bench NAME [--backend sled|postgres] [--rounds N] [--events N] [--callers N,N,..] [--json FILE]
+usage: cargo xtask bench NAME [--backend sled|postgres|redis] [--rounds N] [--events N] [--callers N,N,..] [--json FILE]
 
   commit   commits a second at several numbers of callers, beside raw loops that write the same rows
   replay   replayed events a second and peak memory
@@ -31,7 +32,10 @@ usage: cargo xtask bench NAME [--backend sled|postgres] [--rounds N] [--events N
   import   events and records loaded in bulk, beside COPY of the same rows (postgres only)
   growth   commit and page latency as the log grows
 
-With postgres, a server of its own is started, which syncs; REKINDLE_TEST_POSTGRES_URL does not count here.";
+  memory   bytes of the server's memory for each event, beside the bytes of its payload (redis only)
+
+With postgres and redis, servers of their own are started; REKINDLE_TEST_POSTGRES_URL and REKINDLE_TEST_REDIS_URL do not
+count here. With redis, commits are measured with the AOF off, and synced always.";
 
 /// Runs one benchmark.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
@@ -40,21 +44,21 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
         return runtime()?.block_on(replay::measure(folder.as_ref())).map_err(|error| error.to_string());
     }
     let events = match name.as_str() {
-        "replay" | "scan" | "growth" | "import" => 1_000_000,
+        "replay" | "scan" | "growth" | "import" | "memory" => 1_000_000,
         _ => 0,
     };
     let mut options = Options { rounds: 5, events, callers: vec![1, 8, 32, 128, 512], json: None };
-    let mut postgres = false;
+    let mut backend = "sled";
     let mut rest = rest.iter();
     while let Some(option) = rest.next() {
         let value = rest.next().ok_or_else(|| format!("{option} takes a value\n\n{USAGE}"))?;
         let number =
             |text: &str| text.replace('_', "").parse::<u64>().map_err(|_| format!("{text:?} is no number\n\n{USAGE}"));
         match option.as_str() {
-            "--backend" if value == "sled" => postgres = false,
-            "--backend" if value == "postgres" => postgres = true,
+            "--backend" if ["sled", "postgres", "redis"].contains(&value.as_str()) => backend = value,
             "--backend" => {
-                return Err(format!("there is no benchmark of the backend {value:?}: known are sled and postgres"));
+                let known = "known are sled, postgres and redis";
+                return Err(format!("there is no benchmark of the backend {value:?}: {known}"));
             }
             "--rounds" => options.rounds = number(value)?.max(1) as usize,
             "--events" => options.events = number(value)?,
@@ -67,7 +71,8 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     }
     let report = runtime()?.block_on(async {
         match name.as_str() {
-            _ if postgres => postgres::run(name, &options).await,
+            _ if backend == "postgres" => postgres::run(name, &options).await,
+            _ if backend == "redis" => redis::run(name, &options).await,
             "commit" => commit::run(&options).await,
             "replay" => replay::run(&options).await,
             "scan" => scan::run(&options).await,

@@ -49,9 +49,13 @@ fn round(folder: &Path) -> Result<[f64; 4]> {
 
 /// One round, in a process of its own; its figures are its output.
 pub(crate) async fn measure(folder: &Path) -> Result<()> {
-    let log = match folder.to_str().and_then(super::postgres::url_of) {
-        Some((url, schema)) => super::postgres::open(url, schema).await?,
-        None => open(folder).await?,
+    let place = folder.to_str().unwrap_or_default();
+    let log = if let Some((url, schema)) = super::postgres::url_of(place) {
+        super::postgres::open(url, schema).await?
+    } else if let Some((url, prefix)) = super::redis::url_of(place) {
+        super::redis::open(url, prefix).await?
+    } else {
+        open(folder).await?
     };
     let started = Instant::now();
     let replayed = log.replay().await?;

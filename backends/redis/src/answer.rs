@@ -1,0 +1,130 @@
+//! What the function `commit` answers for one commit.
+
+use redis::Value;
+use rekindle_core::store::decide::rebuilding;
+use rekindle_core::types::{Check, Commit, Committed, CommittedEvent, EventId, Identity, Position, Revision};
+use rekindle_core::{Error, ErrorKind, Result};
+
+use crate::batch::changes;
+use crate::error::unexpected;
+use crate::rows::number;
+use crate::store::{bytes, text};
+
+const TO: &str = "commit";
+
+/// Reads the answer for a commit.
+pub(crate) fn decode(answer: Value, commit: &Commit) -> Result<Committed> {
+    match answer {
+        Value::BulkString(events) => committed(&events),
+        Value::Array(parts) => Err(refusal(parts, commit)?),
+        _ => Err(unexpected(TO)),
+    }
+}
+
+/// Sixteen bytes for each event: its position and its record's revision, 0 for none.
+fn committed(bytes: &[u8]) -> Result<Committed> {
+    let (events, rest) = bytes.as_chunks::<16>();
+    if !rest.is_empty() {
+        return Err(unexpected(TO));
+    }
+    let events = events.iter().map(|event| {
+        let both = u128::from_be_bytes(*event);
+        let position = u64::try_from(both >> 64).unwrap_or(u64::MAX);
+        let revision = u64::try_from(both & u128::from(u64::MAX)).unwrap_or(u64::MAX);
+        CommittedEvent { position: Position::new(position), revision: (revision > 0).then(|| Revision::new(revision)) }
+    });
+    Ok(Committed { events: events.collect() })
+}
+
+/// The error that a refusal stands for, in the words of `decide`.
+fn refusal(parts: Vec<Value>, commit: &Commit) -> Result<Error> {
+    let mut parts = parts.into_iter();
+    let mut next = || parts.next().ok_or_else(|| unexpected(TO));
+    let word = text(next()?, TO)?;
+    let place = |value: Value| match value {
+        Value::Int(place) => usize::try_from(place).map_err(|_| unexpected(TO)),
+        _ => Err(unexpected(TO)),
+    };
+    let event_id = |place: usize| {
+        let change = changes(commit).nth(place).and_then(|change| change.event.as_ref());
+        change.map(|event| event.id).ok_or_else(|| unexpected(TO))
+    };
+    match word.as_str() {
+        "U" => {
+            let id = event_id(place(next()?)?)?;
+            Ok(reused(id, &format!("is at position {} with other content", text(next()?, TO)?)))
+        }
+        "P" => Ok(reused(event_id(place(next()?)?)?, "is not known, and others of its commit are")),
+        "B" => Ok(rebuilding(&commit.log)),
+        "N" => {
+            let message = format!("{} is not rewound, so that nothing is to be taken as it is", commit.log);
+            Ok(Error::new(ErrorKind::Conflict { actual: None }, message))
+        }
+        "R" => {
+            let at = Position::new(number(text(next()?, TO)?.as_bytes())?);
+            let head = text(next()?, TO)?;
+            let message = format!(
+                "the records of {} are at position {at} of {head}: replay it to its head, or accept it as it is, before it \
+                 takes commits",
+                commit.log
+            );
+            Ok(Error::new(ErrorKind::Rewound { at }, message))
+        }
+        "K" => {
+            let place = place(next()?)?;
+            let actual = revision(next()?)?;
+            match commit.checks.get(place) {
+                Some(Check::Record { key, expected }) => failed(expected.verify_check(key, actual)),
+                _ => Err(unexpected(TO)),
+            }
+        }
+        "O" => {
+            let place = place(next()?)?;
+            let actual = text(next()?, TO)?;
+            match commit.checks.get(place) {
+                Some(Check::Identity { identity, owner }) => Ok(other_owner(identity, &actual, owner.as_ref())),
+                _ => Err(unexpected(TO)),
+            }
+        }
+        "W" => {
+            let place = place(next()?)?;
+            let actual = revision(next()?)?;
+            let write = changes(commit).nth(place).and_then(|change| change.write.as_ref());
+            let write = write.ok_or_else(|| unexpected(TO))?;
+            failed(write.expected.verify_write(&write.key, actual))
+        }
+        "T" => {
+            let (resource, identity, owner) = (text(next()?, TO)?, text(next()?, TO)?, text(next()?, TO)?);
+            let (name, value) = identity.split_once('\0').ok_or_else(|| unexpected(TO))?;
+            let identity = Identity::new(resource, name, value)?;
+            let message = format!("the identity {identity} belongs to {owner:?}");
+            Ok(Error::new(ErrorKind::IdentityTaken { identity: identity.name, owner }, message))
+        }
+        _ => Err(unexpected(TO)),
+    }
+}
+
+/// What Lua found not to hold, told by core.
+fn failed(verified: Result<()>) -> Result<Error> {
+    verified.err().ok_or_else(|| Error::corrupt("Redis: a commit was refused for what holds"))
+}
+
+fn revision(value: Value) -> Result<Option<Revision>> {
+    let bytes = bytes(value, TO)?.unwrap_or_default();
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let revision = bytes.as_slice().try_into().map_err(|_| unexpected(TO))?;
+    Ok(Some(Revision::new(u64::from_be_bytes(revision))))
+}
+
+fn reused(id: EventId, why: &str) -> Error {
+    Error::new(ErrorKind::IdReused, format!("the event id {id} {why}"))
+}
+
+fn other_owner(identity: &Identity, actual: &str, expected: Option<&rekindle_core::types::RecordId>) -> Error {
+    let name = |owner: &str| if owner.is_empty() { "no record".to_owned() } else { format!("{owner:?}") };
+    let (found, expected) = (name(actual), name(expected.map_or("", |id| id.as_str())));
+    let message = format!("the identity {identity} belongs to {found}; expected was {expected}");
+    Error::new(ErrorKind::Conflict { actual: None }, message)
+}

@@ -1,0 +1,259 @@
+//! The arguments of the function `commit`: what `commit.lua` says of them.
+
+use std::collections::HashMap;
+
+use redis::Cmd;
+use rekindle_core::types::{Change, Check, Commit, EventId, Expected, RecordId, RecordKey, ResourceName};
+use rekindle_core::{Error, ErrorKind, Result, codec};
+
+use crate::commit::locks;
+use crate::keys::{self, Tag};
+use crate::rows::{identity_field, record_tail};
+
+/// Commits beyond so many bytes go by another call. A server takes many more, and would be busy for long.
+pub(crate) const MOST_BYTES: usize = 8 << 20;
+/// A single commit of more bytes is refused: a server takes a gigabyte.
+const MOST_BYTES_OF_ONE: usize = 768 << 20;
+
+/// A commit, its place in the batch, and its events in bytes.
+pub(crate) struct Encoded<'a> {
+    pub(crate) place: usize,
+    pub(crate) commit: &'a Commit,
+    pub(crate) events: Vec<Vec<u8>>,
+    pub(crate) bytes: usize,
+}
+
+impl<'a> Encoded<'a> {
+    pub(crate) fn new(place: usize, commit: &'a Commit) -> Result<Self> {
+        let events = commit.events().map(codec::encode).collect::<Result<Vec<_>>>()?;
+        let states =
+            commit.writes().filter_map(|write| write.state.as_ref()).map(|state| state.attributes.as_str().len());
+        let bytes = events.iter().map(Vec::len).sum::<usize>() + states.sum::<usize>();
+        if bytes > MOST_BYTES_OF_ONE {
+            let message = format!("a commit has {bytes} bytes; Redis takes at most {MOST_BYTES_OF_ONE} at once");
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        Ok(Self { place, commit, events, bytes })
+    }
+}
+
+/// The changes that change something.
+pub(crate) fn changes(commit: &Commit) -> impl Iterator<Item = &Change> {
+    commit.changes.iter().filter(|change| change.event.is_some() || change.write.is_some())
+}
+
+/// The records of one resource that the commits are about.
+#[derive(Default)]
+struct OfResource<'a> {
+    name: Option<&'a ResourceName>,
+    ids: Vec<&'a RecordId>,
+    places: HashMap<&'a RecordId, usize>,
+    /// The number of the first of them among all.
+    first: usize,
+    states: bool,
+    chains: bool,
+}
+
+/// All records that the commits are about.
+#[derive(Default)]
+struct Records<'a> {
+    resources: Vec<OfResource<'a>>,
+    places: HashMap<&'a ResourceName, usize>,
+}
+
+impl<'a> Records<'a> {
+    fn resource(&mut self, name: &'a ResourceName) -> Option<&mut OfResource<'a>> {
+        let place = *self.places.entry(name).or_insert_with(|| {
+            self.resources.push(OfResource { name: Some(name), ..OfResource::default() });
+            self.resources.len() - 1
+        });
+        self.resources.get_mut(place)
+    }
+
+    fn add(&mut self, resource: &'a ResourceName, id: &'a RecordId, state: bool, chain: bool) {
+        let Some(of) = self.resource(resource) else { return };
+        of.states |= state;
+        of.chains |= chain;
+        let next = of.ids.len();
+        if *of.places.entry(id).or_insert(next) == next {
+            of.ids.push(id);
+        }
+    }
+
+    fn of(commits: &[Encoded<'a>]) -> Self {
+        let mut records = Self::default();
+        for encoded in commits {
+            for check in &encoded.commit.checks {
+                match check {
+                    Check::Record { key, .. } => records.add(&key.resource, &key.id, true, false),
+                    Check::Identity { identity, .. } => {
+                        records.resource(&identity.resource);
+                    }
+                }
+            }
+            for change in &encoded.commit.changes {
+                match (&change.event, &change.write) {
+                    (Some(event), write) => {
+                        records.add(&event.resource, &event.record_id, write.is_some(), true);
+                    }
+                    (None, Some(write)) => records.add(&write.key.resource, &write.key.id, true, false),
+                    (None, None) => {}
+                }
+            }
+        }
+        let mut first = 1;
+        for of in &mut records.resources {
+            of.first = first;
+            first += of.ids.len();
+        }
+        records
+    }
+
+    /// The number of a resource, from 1.
+    fn resource_number(&self, name: &ResourceName) -> usize {
+        self.places.get(name).map_or(0, |place| place + 1)
+    }
+
+    /// The number of a record among all, from 1.
+    fn number(&self, resource: &ResourceName, id: &RecordId) -> usize {
+        let of = self.places.get(resource).and_then(|place| self.resources.get(*place));
+        of.and_then(|of| of.places.get(id).map(|place| of.first + place)).unwrap_or(0)
+    }
+}
+
+/// The event ids of the commits, by their buckets, each once.
+#[derive(Default)]
+struct Buckets {
+    names: Vec<String>,
+    ids: Vec<Vec<EventId>>,
+    places: HashMap<String, usize>,
+    known: HashMap<EventId, (usize, usize)>,
+}
+
+impl Buckets {
+    fn add(&mut self, id: EventId) {
+        if self.known.contains_key(&id) {
+            return;
+        }
+        let name = keys::bucket(id);
+        let place = match self.names.last() {
+            // Ids that follow each other are mostly of the same time.
+            Some(last) if *last == name => self.names.len() - 1,
+            _ => *self.places.entry(name.clone()).or_insert_with(|| {
+                self.names.push(name);
+                self.ids.push(Vec::new());
+                self.names.len() - 1
+            }),
+        };
+        if let Some(ids) = self.ids.get_mut(place) {
+            self.known.insert(id, (place, ids.len()));
+            ids.push(id);
+        }
+    }
+
+    /// The number of each id among all, from 1.
+    fn numbers(self) -> HashMap<EventId, usize> {
+        let mut first = 1;
+        let mut firsts = Vec::with_capacity(self.ids.len());
+        for ids in &self.ids {
+            firsts.push(first);
+            first += ids.len();
+        }
+        let number = |(bucket, at): (usize, usize)| firsts.get(bucket).map_or(0, |first| first + at);
+        self.known.into_iter().map(|(id, place)| (id, number(place))).collect()
+    }
+}
+
+/// Writes the arguments of a call.
+pub(crate) fn write(call: &mut Cmd, tag: &Tag, mode: &str, publish: &str, commits: &[Encoded<'_>]) {
+    let records = Records::of(commits);
+    let mut buckets = Buckets::default();
+    commits.iter().flat_map(|encoded| encoded.commit.events()).for_each(|event| buckets.add(event.id));
+    let locks = locks(commits);
+    call.arg(tag.as_str()).arg(mode).arg(publish).arg(locks.len()).arg(&locks);
+    call.arg(buckets.names.len());
+    for (name, ids) in buckets.names.iter().zip(&buckets.ids) {
+        call.arg(name).arg(ids.len());
+        for id in ids {
+            call.arg(&id.as_uuid().as_bytes()[..]);
+        }
+    }
+    call.arg(records.resources.len());
+    for of in &records.resources {
+        let wanted = match (of.states, of.chains) {
+            (true, true) => "b",
+            (false, true) => "c",
+            _ => "r",
+        };
+        call.arg(of.name.map_or("", ResourceName::as_str)).arg(wanted).arg(of.ids.len());
+        for id in &of.ids {
+            call.arg(id.as_str());
+        }
+    }
+    call.arg(commits.len());
+    let numbers = buckets.numbers();
+    for encoded in commits {
+        write_commit(call, &records, encoded, &numbers);
+    }
+}
+
+fn write_commit(call: &mut Cmd, records: &Records<'_>, encoded: &Encoded<'_>, ids: &HashMap<EventId, usize>) {
+    let commit = encoded.commit;
+    let of_check = |check: &Check| if matches!(check, Check::Record { .. }) { 3 } else { 4 };
+    let of_change = |change: &Change| match (&change.event, &change.write) {
+        (Some(_), Some(_)) => 6,
+        _ => 4,
+    };
+    let (checks, count) = (commit.checks.len(), changes(commit).count());
+    if checks == 0 && count == 1 && commit.accepts.is_none() {
+        call.arg("s");
+    } else {
+        let values = commit.checks.iter().map(of_check).sum::<usize>() + changes(commit).map(of_change).sum::<usize>();
+        let accepts = commit.accepts.map_or_else(String::new, |at| at.to_string());
+        call.arg(values + 3).arg(checks).arg(count).arg(accepts);
+    }
+    for check in &commit.checks {
+        match check {
+            Check::Record { key: RecordKey { resource, id }, expected } => {
+                call.arg("r").arg(records.number(resource, id)).arg(&expectation(*expected)[..]);
+            }
+            Check::Identity { identity, owner } => {
+                call.arg("i")
+                    .arg(records.resource_number(&identity.resource))
+                    .arg(&identity_field(&identity.name, &identity.value)[..])
+                    .arg(owner.as_ref().map_or("", RecordId::as_str));
+            }
+        }
+    }
+    let mut bytes = encoded.events.iter();
+    for change in changes(commit) {
+        let (event, write) = (change.event.as_ref(), change.write.as_ref());
+        let kind = match (event, write) {
+            (Some(_), Some(_)) => "b",
+            (Some(_), None) => "e",
+            _ => "w",
+        };
+        let number = match (event, write) {
+            (Some(event), _) => records.number(&event.resource, &event.record_id),
+            (None, Some(write)) => records.number(&write.key.resource, &write.key.id),
+            (None, None) => 0,
+        };
+        call.arg(kind).arg(number);
+        if let Some(event) = event {
+            let body = bytes.next().map_or(&[][..], Vec::as_slice);
+            call.arg(ids.get(&event.id).copied().unwrap_or(0)).arg(body);
+        }
+        if let Some(write) = write {
+            call.arg(&expectation(write.expected)[..]).arg(&record_tail(write.state.as_ref())[..]);
+        }
+    }
+}
+
+fn expectation(expected: Expected) -> Vec<u8> {
+    match expected {
+        Expected::Absent => b"a".to_vec(),
+        Expected::Exists => b"e".to_vec(),
+        Expected::Any => b"x".to_vec(),
+        Expected::Revision(revision) => [&b"r"[..], &revision.get().to_be_bytes()].concat(),
+    }
+}

@@ -1,0 +1,410 @@
+-- Makes a batch of commits to one log. The rules are those of `rekindle_core::store::decide`, and so is their order.
+--
+-- What it takes is written by `commit.rs`:
+--   tag, mode, command to publish with, number of lock keys, lock keys..;
+--   number of buckets of event ids, for each: its name, number of ids, ids..;
+--   number of resources, for each: its name, what is asked of it, number of records, record ids..;
+--   number of commits, for each: number of values that follow, number of checks, number of changes, the position that it
+--   accepts a rewound log at ('' for none), checks.., changes..; or 's' and its change, if it has one change and no more.
+-- A check of a record: 'r', record, expected. A check of an identity: 'i', resource, identity, owner ('' for none).
+-- A change: kind ('e' event, 'w' write, 'b' both), record; id and event; expected and the new row from its tenth byte.
+-- Records, resources and event ids are numbers: their places among all that were named before, from 1.
+--
+-- It answers with one value for each commit: text (16 bytes for each event: position, revision), or why it was refused.
+
+local STEP = { e = 4, w = 4, b = 6 }
+
+-- What is expected of a record: 'a' absent, 'e' exists, 'x' anything, or 'r' and a revision.
+local function holds(expected, row)
+  local live = is_live(row)
+  if expected == 'x' then return true end
+  if expected == 'a' then return not live end
+  if expected == 'e' then return live end
+  return live and string.sub(row, 2, 9) == string.sub(expected, 2)
+end
+
+local function found(row)
+  return is_live(row) and string.sub(row, 2, 9) or ''
+end
+
+-- Whether a row of a record that is there has identities; `at` is where their size is in it.
+local function has_identities(row, at)
+  return row and #row >= at + 3 and string.sub(row, at, at + 3) ~= NONE4
+end
+
+local function commit(keys, args)
+  local head, tag, mode, publish = keys[1], args[1], args[2], args[3]
+  local refused, values, at = gate(tag, head, args, 4)
+  if refused then return refused end
+  local damaged, position, generation, state = read_head(values)
+  if damaged then return damaged end
+  local before, state_before = position, state
+
+  -- The event ids that are known, with their positions.
+  local known, id_keys, id_rows, id_at, bucket_of, numbered = {}, {}, {}, {}, {}, 0
+  for bucket = 1, tonumber(args[at]) do
+    local key, count = tag .. ':i:' .. args[at + 1], tonumber(args[at + 2])
+    local positions = hmget(key, args, at + 3, count)
+    for i = 1, count do
+      known[numbered + i], bucket_of[numbered + i], id_at[numbered + i] = positions[i], bucket, at + 2 + i
+    end
+    id_keys[bucket], id_rows[bucket] = key, { n = 0 }
+    numbered = numbered + count
+    at = at + 2 + count
+  end
+  at = at + 1
+
+  -- The records, numbered over all resources: what is stored, then what the commits make of it.
+  local resources, of, ids, stored, current, chains, records = {}, {}, {}, {}, {}, {}, 0
+  local of_generation = ':' .. generation .. ':'
+  for resource = 1, tonumber(args[at]) do
+    local name, wanted, count = args[at + 1], args[at + 2], tonumber(args[at + 3])
+    resources[resource] = name
+    local rows = wanted ~= 'c' and hmget(tag .. ':r' .. of_generation .. name, args, at + 4, count) or {}
+    local ends = wanted ~= 'r' and hmget(tag .. ':c:' .. name, args, at + 4, count) or {}
+    for i = 1, count do
+      local record = records + i
+      of[record], ids[record] = resource, args[at + 3 + i]
+      stored[record], current[record], chains[record] = rows[i] or false, rows[i] or false, ends[i] or false
+    end
+    records = records + count
+    at = at + 3 + count
+  end
+  at = at + 1
+
+  local answers, events = {}, {}
+  local written, chained, owners, owned = {}, {}, {}, false
+
+  local function owner_of(mine, key, resource, identity)
+    local owner = mine[key]
+    if owner == nil then owner = owners[key] end
+    if owner == nil then
+      owner = redis.call('HGET', tag .. ':u' .. of_generation .. resources[resource], identity)
+    end
+    return owner
+  end
+
+  -- Gives an event its place in the log and in the chain of its record; gives the position in six bytes.
+  local function append(place, record, id, revision, body)
+    local six, last = struct.pack('>I6', place), chains[record]
+    local row
+    -- The end of a record's chain: the position of its last event, that of its last landmark, the number of its events.
+    if last then
+      row = '\1' .. revision .. string.sub(last, 1, 12) .. body
+      local many = struct.unpack('>I6', last, 13) + 1
+      local landmark = many % STRIDE == 0 and six or string.sub(last, 7, 12)
+      chains[record] = six .. landmark .. struct.pack('>I6', many)
+    else
+      row = '\1' .. revision .. NONE12 .. body
+      chains[record] = six .. FIRST_OF_CHAIN
+    end
+    chained[record] = true
+    events[place - before], known[id] = row, place
+    local rows = id_rows[bucket_of[id]]
+    local count = rows.n
+    rows[count + 1], rows[count + 2], rows.n = args[id_at[id]], decimal(place), count + 2
+    return six
+  end
+
+  -- Makes one commit of any kind. Gives its answer, or nil and an error of the whole call.
+  local function make(at, checks, changes, accepts)
+    local first_check, answer = at, nil
+    for _ = 1, checks do at = at + (args[at] == 'r' and 3 or 4) end
+    local first_change = at
+
+    -- Known event ids.
+    local same, unknown
+    for change = 1, changes do
+      local kind = args[at]
+      if kind ~= 'w' then
+        local position_of = tonumber(known[tonumber(args[at + 2])] or nil)
+        if position_of then
+          same = same or {}
+          local row = events[position_of - before] or event_row(tag, position_of)
+          if not row then
+            return nil, corrupt('an event id is known, and its event is not there: ' .. decimal(position_of))
+          end
+          if string.sub(row, 22) ~= args[at + 3] then
+            answer = { 'U', change - 1, decimal(position_of) }
+            break
+          end
+          same[#same + 1] = struct.pack('>I8', position_of) .. string.sub(row, 2, 9)
+        else
+          unknown = change
+        end
+      end
+      at = at + STEP[kind]
+    end
+    if not answer and same then
+      answer = unknown and { 'P', unknown - 1 } or table.concat(same)
+    end
+
+    -- The state of the log.
+    if not answer and state == 'b' then
+      answer = { 'B' }
+    elseif not answer and state == 'l' and accepts ~= '' then
+      answer = { 'N' }
+    elseif not answer and state ~= 'l' and state ~= 'w' .. accepts then
+      answer = { 'R', string.sub(state, 2), decimal(position) }
+    end
+
+    -- The checks.
+    if not answer then
+      at = first_check
+      for check = 1, checks do
+        if args[at] == 'r' then
+          local row = current[tonumber(args[at + 1])]
+          if not holds(args[at + 2], row) then
+            answer = { 'K', check - 1, found(row) }
+            break
+          end
+          at = at + 3
+        else
+          local resource, identity, expected = tonumber(args[at + 1]), args[at + 2], args[at + 3]
+          local owner = owner_of({}, resource .. ':' .. identity, resource, identity) or ''
+          if owner ~= expected then
+            answer = { 'O', check - 1, owner }
+            break
+          end
+          at = at + 4
+        end
+      end
+    end
+
+    -- The writes, one after the other.
+    local mine, touched, revisions
+    if not answer then
+      mine, touched, revisions = {}, {}, {}
+      at = first_change
+      for change = 1, changes do
+        local kind = args[at]
+        if kind ~= 'e' then
+          local record = tonumber(args[at + 1])
+          local step = STEP[kind]
+          local row = mine[record]
+          if row == nil then
+            row = current[record]
+            touched[#touched + 1] = record
+          end
+          if not holds(args[at + step - 2], row) then
+            answer = { 'W', change - 1, found(row) }
+            break
+          end
+          local revision = row and next_revision(string.sub(row, 2, 9)) or FIRST
+          revisions[change] = revision
+          mine[record] = '\1' .. revision .. args[at + step - 1]
+        end
+        at = at + STEP[kind]
+      end
+    end
+
+    -- The identities: what the commit gives up is free, then it takes what it takes.
+    local settled
+    if not answer then
+      local taken
+      for i = 1, #touched do
+        local record = touched[i]
+        local old, new = identities(current[record]), identities(mine[record])
+        if old ~= new then
+          settled, taken = settled or {}, taken or {}
+          local kept, has = {}, {}
+          for identity in each_identity(new) do kept[identity] = true end
+          for identity in each_identity(old) do
+            has[identity] = true
+            if not kept[identity] then settled[of[record] .. ':' .. identity] = false end
+          end
+          for identity in each_identity(new) do
+            if not has[identity] then
+              taken[#taken + 1] = record
+              taken[#taken + 1] = identity
+            end
+          end
+        end
+      end
+      if taken then
+        for i = 1, #taken, 2 do
+          local record, identity = taken[i], taken[i + 1]
+          local key = of[record] .. ':' .. identity
+          local owner = owner_of(settled, key, of[record], identity)
+          if owner and owner ~= ids[record] then
+            answer = { 'T', resources[of[record]], identity, owner }
+            break
+          end
+          settled[key] = ids[record]
+        end
+      end
+    end
+
+    -- The commit succeeds: its events take their positions.
+    if not answer then
+      local out
+      at = first_change
+      for change = 1, changes do
+        local kind = args[at]
+        if kind ~= 'w' then
+          local record, id = tonumber(args[at + 1]), tonumber(args[at + 2])
+          position = position + 1
+          local revision = revisions[change] or NONE8
+          local place = '\0\0' .. append(position, record, id, revision, args[at + 3]) .. revision
+          if not out then
+            out = place
+          elseif type(out) == 'string' then
+            out = { out, place }
+          else
+            out[#out + 1] = place
+          end
+        end
+        at = at + STEP[kind]
+      end
+      for i = 1, #touched do
+        current[touched[i]] = mine[touched[i]]
+        written[touched[i]] = true
+      end
+      if settled then
+        for key, owner in pairs(settled) do owners[key] = owner end
+        owned = true
+      end
+      if accepts ~= '' then state = 'l' end
+      answer = type(out) == 'table' and table.concat(out) or out or ''
+    end
+    return answer
+  end
+
+  -- Makes a commit of one change, without identities, that nothing stands in the way of; else gives nil. It is what most
+  -- commits are, and takes no tables.
+  local function make_simple(at)
+    local kind, record = args[at], tonumber(args[at + 1])
+    local id, revision = kind ~= 'w' and tonumber(args[at + 2]), NONE8
+    if state ~= 'l' or (id and known[id]) then return nil end
+    if kind ~= 'e' then
+      local old, step = current[record], STEP[kind]
+      local tail = args[at + step - 1]
+      if has_identities(old, 11) or has_identities(tail, 2) or not holds(args[at + step - 2], old) then return nil end
+      revision = old and next_revision(string.sub(old, 2, 9)) or FIRST
+      current[record], written[record] = '\1' .. revision .. tail, true
+    end
+    if not id then return '' end
+    position = position + 1
+    return '\0\0' .. append(position, record, id, revision, args[at + 3]) .. revision
+  end
+
+  at = at + 1
+  for number = 1, tonumber(args[at - 1]) do
+    local following, answer, failed
+    if args[at] == 's' then
+      following = at + 1 + STEP[args[at + 1]]
+      answer = make_simple(at + 1)
+      if not answer then answer, failed = make(at + 1, 0, 1, '') end
+    else
+      following = at + 1 + tonumber(args[at])
+      answer, failed = make(at + 4, tonumber(args[at + 1]), tonumber(args[at + 2]), args[at + 3])
+    end
+    if failed then return failed end
+    answers[number] = answer
+    at = following
+  end
+
+  if #events == 0 and not next(written) then return answers end
+
+  -- What is to be written, all of it, before the first write.
+  local touching = { head }
+  local segments, segment = {}, nil
+  for i = 1, #events do
+    local index = before + i - 1
+    if not segment or index % SEGMENT == 0 then
+      local key = tag .. ':e:' .. decimal(math.floor(index / SEGMENT))
+      if redis.call('LLEN', key) ~= index % SEGMENT then
+        return corrupt('the list ' .. key .. ' is not as long as the log says')
+      end
+      segment = { key = key, first = i }
+      segments[#segments + 1], touching[#touching + 1] = segment, key
+    end
+    segment.last = i
+  end
+  for bucket = 1, #id_keys do
+    if #id_rows[bucket] > 0 then touching[#touching + 1] = id_keys[bucket] end
+  end
+  local rows, ends, born, died, takes, frees = {}, {}, {}, {}, {}, {}
+  for record = 1, records do
+    local resource, id = of[record], ids[record]
+    if written[record] then
+      local list = rows[resource]
+      if not list then
+        list = { n = 0 }
+        rows[resource], born[resource], died[resource] = list, { n = 0 }, { n = 0 }
+      end
+      local count, was, is = list.n, is_live(stored[record]), is_live(current[record])
+      list[count + 1], list[count + 2], list.n = id, current[record], count + 2
+      if is and not was then
+        list = born[resource]
+        count = list.n
+        list[count + 1], list[count + 2], list.n = '0', id, count + 2
+      elseif was and not is then
+        list = died[resource]
+        list[list.n + 1], list.n = id, list.n + 1
+      end
+    end
+    if chained[record] then
+      local list = ends[resource]
+      if not list then
+        list = { n = 0 }
+        ends[resource] = list
+      end
+      local count = list.n
+      list[count + 1], list[count + 2], list.n = id, chains[record], count + 2
+    end
+  end
+  if owned then
+    for key, owner in pairs(owners) do
+      local resource, identity = string.match(key, '^(%d+):(.*)$')
+      resource = tonumber(resource)
+      local list = owner and takes or frees
+      local of_resource = list[resource]
+      if not of_resource then
+        of_resource = {}
+        list[resource] = of_resource
+      end
+      of_resource[#of_resource + 1] = identity
+      if owner then of_resource[#of_resource + 1] = owner end
+    end
+  end
+  local new_names = {}
+  for resource, name in ipairs(resources) do
+    if ends[resource] then touching[#touching + 1] = tag .. ':c:' .. name end
+    if rows[resource] then
+      local live = tag .. ':l' .. of_generation .. name
+      redis.call('ZCARD', live)
+      touching[#touching + 1] = tag .. ':r' .. of_generation .. name
+      touching[#touching + 1] = live
+      touching[#touching + 1] = tag .. ':u' .. of_generation .. name
+      new_names[#new_names + 1] = name
+    end
+  end
+  local names = tag .. ':g:' .. generation
+  if #new_names > 0 then touching[#touching + 1] = names end
+  if not here(mode, touching) then return moving() end
+
+  -- From here on nothing fails.
+  for i = 1, #segments do
+    -- A list holds no more than fit on Lua's stack.
+    redis.call('RPUSH', segments[i].key, unpack(events, segments[i].first, segments[i].last))
+  end
+  for bucket = 1, #id_keys do with_all('HSET', id_keys[bucket], id_rows[bucket]) end
+  with_all('SADD', names, new_names)
+  for resource, name in ipairs(resources) do
+    if ends[resource] then with_all('HSET', tag .. ':c:' .. name, ends[resource]) end
+    if rows[resource] then
+      with_all('HSET', tag .. ':r' .. of_generation .. name, rows[resource])
+      with_all('ZADD', tag .. ':l' .. of_generation .. name, born[resource])
+      with_all('ZREM', tag .. ':l' .. of_generation .. name, died[resource])
+    end
+    if frees[resource] then with_all('HDEL', tag .. ':u' .. of_generation .. name, frees[resource]) end
+    if takes[resource] then with_all('HSET', tag .. ':u' .. of_generation .. name, takes[resource]) end
+  end
+  if state ~= state_before then redis.call('HSET', head, 's', state) end
+  if position > before then
+    redis.call('HSET', head, 'p', decimal(position))
+    if publish ~= '' then redis.call(publish, tag .. ':n', decimal(position)) end
+  end
+  return answers
+end
