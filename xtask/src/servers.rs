@@ -2,8 +2,11 @@
 
 use std::process::{Command, Stdio};
 
-/// A program that tests need, and the package of Debian and Ubuntu that has it.
-const NEEDED: &[(&str, &str)] = &[("redis-server", "redis-server")];
+/// What finds a program that tests need, and the package of Debian and Ubuntu that has it.
+const NEEDED: &[(&str, &str)] = &[
+    ("command -v redis-server", "redis-server"),
+    ("command -v postgres || ls /usr/lib/postgresql/*/bin/postgres", "postgresql"),
+];
 
 /// Installs what is missing, if this process is root's and there is `apt-get`. The tests themselves fail where a server is
 /// missing, and tell how to install it; so nothing is said of it here.
@@ -11,8 +14,8 @@ pub(crate) fn install() -> Result<(), String> {
     if !succeeds("sh", &["-c", "test \"$(id -u)\" = 0 && command -v apt-get"]) {
         return Ok(());
     }
-    for (program, package) in NEEDED {
-        if succeeds(program, &["--version"]) {
+    for (find, package) in NEEDED {
+        if succeeds("sh", &["-c", find]) {
             continue;
         }
         println!("$ apt-get install --yes {package}");
