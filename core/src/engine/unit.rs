@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 
 use super::action::{Action, ActionKind};
 use super::context::Context;
@@ -189,13 +190,43 @@ impl Unit {
     /// # Cancel safety
     ///
     /// Dropped, the commit is made or it is not, as a whole.
-    pub async fn commit(mut self) -> Result<Committed> {
+    pub async fn commit(self) -> Result<Committed> {
+        self.commit_by(None).await
+    }
+
+    /// Hands the commit to `commit`, in the place of the log's committer: so that it can be made inside a transaction of
+    /// yours, with a backend that can do so (such as Postgres by `commit_in`). Hooks around the transaction run around it, and
+    /// those after it when it has returned: so it ends your transaction, too.
+    ///
+    /// A conflict is not tried again, and a lost acknowledgement is not resolved: both are left to the caller.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `commit` and the hooks return; the error of an action that had failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of `commit`.
+    pub async fn commit_with<F, Fut>(self, commit: F) -> Result<Committed>
+    where
+        F: FnOnce(Commit) -> Fut + Send,
+        Fut: Future<Output = Result<Committed>> + Send,
+    {
+        self.commit_by(Some(Box::new(move |made| async move { commit(made).await }.boxed()))).await
+    }
+
+    async fn commit_by(mut self, own: Option<OwnWay<'_>>) -> Result<Committed> {
         if let Some(error) = self.failed.take().or_else(|| self.running.first().map(|dropped| broken_off(dropped))) {
             return Err(error.at("an action of this unit of work had failed"));
         }
         let engine = Arc::clone(&self.engine);
         let transaction = std::mem::take(&mut self.transaction);
-        let step = Step { engine: &engine, commit: self.into_commit(), progress: Mutex::new(Progress::Waiting) };
+        let step = Step {
+            engine: &engine,
+            commit: self.into_commit(),
+            own: Mutex::new(own),
+            progress: Mutex::new(Progress::Waiting),
+        };
         let told = async {
             for hook in &engine.hooks {
                 hook.before_transaction(&transaction).await?;
@@ -549,11 +580,16 @@ fn same(a: &JsonObject, b: &JsonObject) -> bool {
 
 /// The commit of a unit. When the acknowledgement is lost, the same event ids are committed again to learn what became of
 /// them.
-struct Step<'a> {
+struct Step<'a, 'o> {
     engine: &'a Engine,
     commit: Commit,
+    /// Another way to make the commit than the committer; it can be gone once.
+    own: Mutex<Option<OwnWay<'o>>>,
     progress: Mutex<Progress>,
 }
+
+/// A way of the caller's to make a commit.
+type OwnWay<'a> = Box<dyn FnOnce(Commit) -> BoxFuture<'a, Result<Committed>> + Send + 'a>;
 
 enum Progress {
     Waiting,
@@ -561,7 +597,7 @@ enum Progress {
     Ended(Result<Committed>),
 }
 
-impl Step<'_> {
+impl Step<'_, '_> {
     fn is_at(&self, progress: Progress) {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
     }
@@ -610,8 +646,15 @@ impl Step<'_> {
 }
 
 #[async_trait]
-impl CommitStep for Step<'_> {
+impl CommitStep for Step<'_, '_> {
     async fn commit(&self) -> Result<Committed> {
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(own) = own {
+            self.is_at(Progress::UnderWay);
+            let made = own(self.commit.clone()).await;
+            self.is_at(Progress::Ended(made.clone()));
+            return made;
+        }
         if self.commit.changes.is_empty() && self.commit.checks.is_empty() {
             self.is_at(Progress::Ended(Ok(Committed::default())));
             return Ok(Committed::default());
