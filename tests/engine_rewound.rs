@@ -156,8 +156,8 @@ async fn a_replay_that_meets_a_new_acceptance_says_so(bed: Bed) {
         session(&log).create(print(id)).await.unwrap();
     }
     log.replay().until_position(1).await.unwrap();
-    held.loads.shut();
     let loads = held.loads.come_so_far();
+    held.loads.shut();
     let replaying = tokio::spawn({
         let log = log.clone();
         async move { log.replay().await }
