@@ -152,7 +152,7 @@ async fn urls_that_name_no_store_are_told_which_ones_do() {
     }
     for (url, kind) in [
         ("postgres://ada:secret@127.0.0.1:port/shop", ErrorKind::Invalid),
-        ("redis://:secret@127.0.0.1:port", ErrorKind::Invalid),
+        ("redis://:secret@127.0.0.1:1", ErrorKind::Unavailable),
     ] {
         let error = refused(Rekindle::open(url)).await;
         assert_eq!(error.kind(), &kind, "{error}");
