@@ -1,7 +1,7 @@
 //! The example `axum_audit`, as a program that is asked over HTTP.
 
 #![cfg(all(unix, feature = "postgres", feature = "derive"))]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "tests")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
