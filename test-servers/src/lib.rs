@@ -11,4 +11,4 @@
 mod account;
 mod postgres;
 
-pub use postgres::{Fsync, Postgres, postgres};
+pub use postgres::{Fsync, Postgres, postgres, postgres_is_installed};

@@ -86,6 +86,12 @@ pub fn postgres() -> Option<&'static Postgres> {
     SHARED.as_ref()
 }
 
+/// Whether the programs of a server are found: on the PATH, or where Debian, Homebrew and others put them.
+#[must_use]
+pub fn postgres_is_installed() -> bool {
+    binaries().is_some()
+}
+
 impl Postgres {
     /// Starts a server of its own.
     ///

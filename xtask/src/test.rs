@@ -121,7 +121,31 @@ fn clippy(_: &Options) -> Result<Outcome, String> {
 }
 
 fn tests(_: &Options) -> Result<Outcome, String> {
+    install_postgres()?;
     cargo(&["test", "--workspace", "--all-features"])
+}
+
+/// Installs PostgreSQL where it is missing and this may do so: as root, with apt. Elsewhere the tests say how.
+fn install_postgres() -> Result<(), String> {
+    let given = ["REKINDLE_TEST_POSTGRES_URL", "REKINDLE_SKIP_POSTGRES"];
+    let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
+    if rekindle_test_servers::postgres_is_installed()
+        || given.iter().any(|name| std::env::var_os(name).is_some())
+        || !root
+    {
+        return Ok(());
+    }
+    for args in [&["update"][..], &["install", "-y", "--no-install-recommends", "postgresql"]] {
+        println!("$ apt-get {}", args.join(" "));
+        let status = Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").status();
+        match status {
+            Ok(status) if status.success() => {}
+            Ok(status) => return Err(format!("apt-get {}: {status}", args.join(" "))),
+            // No Debian: the tests say what to do.
+            Err(_) => return Ok(()),
+        }
+    }
+    Ok(())
 }
 
 fn parity(_: &Options) -> Result<Outcome, String> {

@@ -145,7 +145,7 @@ pub(crate) fn is_made_twice(error: &sqlx::Error) -> bool {
 }
 
 fn has_code(error: &sqlx::Error, code: &str) -> bool {
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|found| found == code)
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|found| found == code)
 }
 
 /// A task that carried a change through came to no end: it panicked, or the runtime was shut down.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rekindle_core::Result;
 use rekindle_core::store::decide::LogChanges;
-use rekindle_core::types::{Event, LogId, Payload};
+use rekindle_core::types::{Actor, Event, LogId, Payload, RecordId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -216,7 +216,7 @@ impl<'a> Lists<'a> {
         lists.record_id.push(event.record_id.as_str());
         lists.action.push(event.action.as_str());
         lists.actor_kind.push(event.actor.as_ref().map(|actor| actor.kind().as_str()));
-        lists.actor_id.push(event.actor.as_ref().map(|actor| actor.id()));
+        lists.actor_id.push(event.actor.as_ref().map(Actor::id));
         lists.data.push(clear(&event.event.data));
         lists.changed.push(clear(&event.event.changed_attributes));
         lists.metadata.push(clear(&event.event.metadata));
@@ -242,7 +242,7 @@ impl<'a> Lists<'a> {
         identities: &'a IdentityTexts<'a>,
     ) -> Result<()> {
         let mut sorted: Vec<_> = changes.records.iter().collect();
-        sorted.sort_unstable_by(|(key, _), (other, _)| key.cmp(other));
+        sorted.sort_unstable_by_key(|(key, _)| *key);
         for (key, record) in sorted {
             let lists = &mut self.records;
             lists.log.push(log);
@@ -258,7 +258,7 @@ impl<'a> Lists<'a> {
 
     fn log_identities(&mut self, log: i32, generation: i64, changes: &'a LogChanges) {
         let mut sorted: Vec<_> = changes.owners.iter().collect();
-        sorted.sort_unstable_by(|(identity, _), (other, _)| identity.cmp(other));
+        sorted.sort_unstable_by_key(|(identity, _)| *identity);
         for (identity, owner) in sorted {
             let lists = if owner.is_some() { &mut self.taken } else { &mut self.freed };
             lists.log.push(log);
@@ -266,7 +266,7 @@ impl<'a> Lists<'a> {
             lists.resource.push(identity.resource.as_str());
             lists.name.push(&identity.name);
             lists.value.push(&identity.value);
-            lists.owner.extend(owner.as_ref().map(|owner| owner.as_str()));
+            lists.owner.extend(owner.as_ref().map(RecordId::as_str));
         }
     }
 }
