@@ -340,3 +340,30 @@ fn the_quickstart_runs() {
         assert!(line.starts_with(start), "{line:?} does not start with {start:?}");
     }
 }
+
+/// The main job on Postgres: the same program, with a URL in the place of a folder.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_repository_is_recorded_replayed_and_verified_on_postgres() {
+    use rekindle::postgres::{PostgresBackend, PostgresConfig};
+    if rekindle_test_servers::postgres().is_none() {
+        return;
+    }
+    // A server of its own: the program works in the default schema.
+    let server = rekindle_test_servers::Postgres::start(rekindle_test_servers::Fsync::Off);
+    let repo = Repo::new();
+    let mut expected = Expected::default();
+    for name in ["a", "b", "gone"] {
+        repo.write(name, lines(name));
+    }
+    expected.then(repo.commit("adds"), ["add"; 3]);
+    repo.rename("b", "bee");
+    repo.remove("gone");
+    expected.then(repo.commit("renames and deletes"), ["delete", "rename"]);
+    git_history(repo.path(), server.url().as_ref()).expect_verified();
+    let store = PostgresBackend::connect_with(server.url(), PostgresConfig::new()).await.unwrap();
+    let log = Rekindle::on(store).log("git").start().await.unwrap();
+    let events: Vec<Event> = log.stream(EventQuery::new()).try_collect().await.unwrap();
+    log.shutdown().await.unwrap();
+    expected.check(&events);
+}

@@ -2,10 +2,27 @@
 
 use std::process::{Command, Stdio};
 
-/// What finds a program that tests need, and the package of Debian and Ubuntu that has it.
-const NEEDED: &[(&str, &str)] = &[
-    ("command -v redis-server", "redis-server"),
-    ("command -v postgres || ls /usr/lib/postgresql/*/bin/postgres", "postgresql"),
+/// A server that tests need.
+struct Needed {
+    /// What finds its program.
+    find: &'static str,
+    /// The package of Debian and Ubuntu that has it.
+    package: &'static str,
+    /// Set, a server is given, or the tests are to be left out.
+    unless: [&'static str; 2],
+}
+
+const NEEDED: &[Needed] = &[
+    Needed {
+        find: "command -v redis-server",
+        package: "redis-server",
+        unless: ["REKINDLE_TEST_REDIS_URL", "REKINDLE_SKIP_REDIS"],
+    },
+    Needed {
+        find: "command -v postgres || ls /usr/lib/postgresql/*/bin/postgres",
+        package: "postgresql",
+        unless: ["REKINDLE_TEST_POSTGRES_URL", "REKINDLE_SKIP_POSTGRES"],
+    },
 ];
 
 /// Installs what is missing, if this process is root's and there is `apt-get`. The tests themselves fail where a server is
@@ -14,8 +31,8 @@ pub(crate) fn install() -> Result<(), String> {
     if !succeeds("sh", &["-c", "test \"$(id -u)\" = 0 && command -v apt-get"]) {
         return Ok(());
     }
-    for (find, package) in NEEDED {
-        if succeeds("sh", &["-c", find]) {
+    for Needed { find, package, unless } in NEEDED {
+        if unless.iter().any(|name| std::env::var_os(name).is_some()) || succeeds("sh", &["-c", find]) {
             continue;
         }
         println!("$ apt-get install --yes {package}");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rekindle_core::Result;
 use rekindle_core::store::decide::LogChanges;
-use rekindle_core::types::{Event, LogId, Payload};
+use rekindle_core::types::{Actor, Event, LogId, Payload, RecordId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -216,7 +216,7 @@ impl<'a> Lists<'a> {
         lists.record_id.push(event.record_id.as_str());
         lists.action.push(event.action.as_str());
         lists.actor_kind.push(event.actor.as_ref().map(|actor| actor.kind().as_str()));
-        lists.actor_id.push(event.actor.as_ref().map(rekindle_core::types::Actor::id));
+        lists.actor_id.push(event.actor.as_ref().map(Actor::id));
         lists.data.push(clear(&event.event.data));
         lists.changed.push(clear(&event.event.changed_attributes));
         lists.metadata.push(clear(&event.event.metadata));
@@ -266,7 +266,7 @@ impl<'a> Lists<'a> {
             lists.resource.push(identity.resource.as_str());
             lists.name.push(&identity.name);
             lists.value.push(&identity.value);
-            lists.owner.extend(owner.as_ref().map(rekindle_core::types::RecordId::as_str));
+            lists.owner.extend(owner.as_ref().map(RecordId::as_str));
         }
     }
 }

@@ -132,24 +132,21 @@ fn child() {
     runtime.block_on(async {
         let store = PostgresBackend::connect_with(&url, config).await.unwrap();
         println!("open");
-        let callers = (0..CALLERS).map(|caller| {
-            let store = store.clone();
-            tokio::spawn(async move {
-                loop {
-                    let batch: Vec<Commit> = (0..1 + caller % 3).map(|_| pair()).collect();
-                    let ids: Vec<_> = batch.iter().map(|commit| commit.events().next().unwrap().id).collect();
-                    for (answer, id) in store.commit(batch).await.into_iter().zip(ids) {
-                        println!("ack {} {id}", answer.unwrap().events[0].position);
-                    }
-                }
-            })
-        });
-        let callers: Vec<_> = callers.collect();
-        // None of them ends by itself.
-        if let Some(caller) = callers.into_iter().next() {
+        let callers = (0..CALLERS).map(|caller| tokio::spawn(commits(store.clone(), caller)));
+        for caller in callers.collect::<Vec<_>>() {
             caller.await.unwrap();
         }
     });
+}
+
+async fn commits(store: PostgresBackend, caller: usize) {
+    for _ in 0_u64.. {
+        let batch: Vec<Commit> = (0..1 + caller % 3).map(|_| pair()).collect();
+        let ids: Vec<_> = batch.iter().map(|commit| commit.events().next().unwrap().id).collect();
+        for (answer, id) in store.commit(batch).await.into_iter().zip(ids) {
+            println!("ack {} {id}", answer.unwrap().events[0].position);
+        }
+    }
 }
 
 #[test]
