@@ -58,7 +58,7 @@ impl Victim {
         std::thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
         let victim = Self { child, lines };
         // The test harness writes the test's name before it, on the same line.
-        while !victim.lines.recv_timeout(Duration::from_secs(60)).unwrap().ends_with("open") {}
+        while !victim.lines.recv_timeout(Duration::from_secs(300)).unwrap().ends_with("open") {}
         victim
     }
 

@@ -192,7 +192,7 @@ impl Postgres {
     ///
     /// If it is a server of your own, or does not start.
     pub fn restart(&self) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(300);
         loop {
             let told_before = self.log().len();
             self.order("start", "started");
@@ -207,7 +207,7 @@ impl Postgres {
 
     /// Whether the start that was begun at this length of the log comes off.
     fn ready_before_it_ends(&self, told_before: usize) -> bool {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(300);
         while Instant::now() < deadline {
             if self.is_ready() {
                 return true;
@@ -235,7 +235,7 @@ impl Postgres {
     }
 
     fn await_ready(&self) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(300);
         while !self.is_ready() {
             assert!(Instant::now() < deadline, "PostgreSQL did not start: {}", self.log());
             thread::sleep(Duration::from_millis(10));

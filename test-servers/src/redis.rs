@@ -271,7 +271,7 @@ impl Redis {
     }
 
     fn await_ready(&self) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(300);
         while !self.is_ready() {
             assert!(Instant::now() < deadline, "Redis did not start: {}", self.log());
             thread::sleep(Duration::from_millis(5));
@@ -339,7 +339,7 @@ impl RedisCluster {
             .unwrap_or_else(|error| panic!("redis-cli cannot be run: {error}. {HOW}"));
         assert!(created.status.success(), "no cluster: {}", String::from_utf8_lossy(&created.stdout));
         let cluster = Self { url: format!("redis+cluster://{}", hosts.join(",")), nodes };
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(300);
         while !cluster.is_whole() {
             assert!(Instant::now() < deadline, "the cluster does not come together");
             thread::sleep(Duration::from_millis(20));

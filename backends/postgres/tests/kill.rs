@@ -78,7 +78,7 @@ fn nothing_acknowledged_is_lost_by_a_kill_of_the_server() {
                 server.restart();
             });
             // The same store goes on, without being opened again.
-            let deadline = Instant::now() + Duration::from_secs(30);
+            let deadline = Instant::now() + Duration::from_secs(120);
             while acknowledged.lock().unwrap().len() == before {
                 assert!(Instant::now() < deadline, "round {round}: the store did not heal");
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -178,7 +178,7 @@ fn run_and_kill(server: &Postgres, config: &PostgresConfig, acknowledged: &Ackno
     let (sender, lines) = mpsc::channel();
     let output = BufReader::new(child.stdout.take().unwrap());
     let reader = thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
-    let mut kill_at = Instant::now() + Duration::from_secs(30);
+    let mut kill_at = Instant::now() + Duration::from_secs(120);
     let mut acks = 0;
     while let Ok(line) = lines.recv_timeout(kill_at.saturating_duration_since(Instant::now())) {
         take_down(&line, acknowledged);

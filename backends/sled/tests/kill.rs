@@ -95,7 +95,7 @@ fn run_and_kill(folder: &Path, acknowledged: &mut [HashMap<Position, EventId>]) 
     let reader = thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
 
     let random = u64::from(EventId::generate().as_uuid().as_bytes()[15]);
-    let mut kill_at = Instant::now() + Duration::from_secs(30);
+    let mut kill_at = Instant::now() + Duration::from_secs(120);
     loop {
         match lines.recv_timeout(kill_at.saturating_duration_since(Instant::now())) {
             // From the first commit on.
