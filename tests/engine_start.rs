@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rekindle::engine::Backend;
-use rekindle::store::{EventStore, EventStoreExt, Head, Store, StoreInfo};
+use rekindle::store::{EventStore, EventStoreExt, Head, KeyStore, Store, StoreInfo};
 use rekindle::types::{Change, Commit, Committed, DefaultLockKeys, LockKey, LockKeys, Page, Revision};
 use rekindle::{
     Action, ActionKind, ActionSpec, Attribute, Builder, Context, Error, ErrorKind, Event, EventQuery, LogId, Position,
@@ -207,6 +207,10 @@ struct EventsOnly(Arc<dyn Store>);
 impl EventStore for EventsOnly {
     fn info(&self) -> StoreInfo {
         self.0.info().with_records(false)
+    }
+
+    fn key_store(&self) -> Option<&dyn KeyStore> {
+        self.0.key_store()
     }
 
     async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {

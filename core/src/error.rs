@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::types::{Position, Revision};
+use crate::types::{Position, Redacted, Revision};
 
 /// The result of everything in Rekindle that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -66,17 +66,48 @@ pub enum ErrorKind {
         /// The position of that event.
         position: Position,
     },
-    /// Sealed data could not be opened or made.
-    Vault,
+    /// Sealed data could not be opened or made: the fault says why.
+    Vault(VaultFault),
     /// The log was shut down.
     Closed,
+}
+
+/// Why sealed data could not be opened or made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VaultFault {
+    /// The key-encryption key of this name is not the one that was used: other bytes have the name.
+    WrongKey,
+    /// It was changed, cut, or moved from where it belongs: it does not authenticate.
+    Tampered,
+    /// It was sealed by a key that is not in the store, and never was.
+    UnknownKey,
+    /// It was sealed for a subject that was forgotten; and so is what is to be sealed for it.
+    Redacted(Box<Redacted>),
+    /// The keys of a subject have changed since it was sealed. Nothing was changed; it can be sealed anew.
+    KeyChanged,
+    /// There is clear text where only sealed data may be.
+    Plaintext,
+    /// It is sealed, and there is no vault to open it.
+    Sealed,
+    /// A key-encryption key is asked for that the provider does not have.
+    NoKek,
+    /// A key-encryption key still wraps keys, so that it cannot be retired.
+    KekInUse,
 }
 
 impl ErrorKind {
     /// Whether the same call can succeed later without anything being changed about it.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Conflict { .. } | Self::Unavailable | Self::Indeterminate | Self::Rebuilding)
+        matches!(
+            self,
+            Self::Conflict { .. }
+                | Self::Unavailable
+                | Self::Indeterminate
+                | Self::Rebuilding
+                | Self::Vault(VaultFault::KeyChanged)
+        )
     }
 }
 
@@ -110,6 +141,18 @@ impl Error {
     /// The store cannot do this: [`ErrorKind::Unsupported`].
     pub fn unsupported(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Unsupported, message)
+    }
+
+    /// The vault refuses: [`ErrorKind::Vault`] with this fault.
+    pub fn vault(fault: VaultFault, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Vault(fault), message)
+    }
+
+    /// The subject was forgotten: [`VaultFault::Redacted`].
+    #[must_use]
+    pub fn redacted(redacted: Redacted) -> Self {
+        let message = redacted.to_string();
+        Self::vault(VaultFault::Redacted(Box::new(redacted)), message)
     }
 
     /// The same error, with the one that caused it.

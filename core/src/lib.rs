@@ -10,5 +10,6 @@ pub mod engine;
 pub mod error;
 pub mod store;
 pub mod types;
+pub mod vault;
 
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Result, VaultFault};

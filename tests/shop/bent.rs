@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use futures::future::{BoxFuture, OptionFuture};
 use rekindle::store::{
-    EventStore, Fence, Head, LoadedRecord, Rebuild, RebuildMode, ResourceStore, ResourceStoreExt, Store, StoreInfo,
+    EventStore, Fence, Head, KeyStore, LoadedRecord, Rebuild, RebuildMode, ResourceStore, ResourceStoreExt, Store,
+    StoreInfo,
 };
 use rekindle::types::{Commit, Committed, Identity, LockKey, Page, RecordCursor, RecordKey, RecordQuery};
 use rekindle::{Event, EventQuery, LogId, Position, Record, Result};
@@ -94,6 +95,10 @@ impl Bent {
 impl EventStore for Bent {
     fn info(&self) -> StoreInfo {
         self.inner.info()
+    }
+
+    fn key_store(&self) -> Option<&dyn KeyStore> {
+        self.inner.key_store()
     }
 
     async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use rekindle::store::{EventStore, Fence, Head, LoadedRecord, Rebuild, RebuildMode, ResourceStore, Store, StoreInfo};
+use rekindle::store::{
+    EventStore, Fence, Head, KeyStore, LoadedRecord, Rebuild, RebuildMode, ResourceStore, Store, StoreInfo,
+};
 use rekindle::types::{Commit, Committed, Identity, LockKey, Page, RecordCursor, RecordKey, RecordQuery};
 use rekindle::{Error, ErrorKind, Event, EventQuery, Limits, LogId, Position, Record, Result};
 use tokio::sync::watch;
@@ -99,6 +101,10 @@ impl Held {
 impl EventStore for Held {
     fn info(&self) -> StoreInfo {
         self.inner.info().with_limits(self.limits.clone())
+    }
+
+    fn key_store(&self) -> Option<&dyn KeyStore> {
+        self.inner.key_store()
     }
 
     async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {

@@ -3,7 +3,7 @@
 use std::mem;
 
 use async_trait::async_trait;
-use rekindle_core::store::{Durability, EventStore, EventStoreExt, Head, LogState, StoreInfo};
+use rekindle_core::store::{Durability, EventStore, EventStoreExt, Head, KeyStore, LogState, StoreInfo};
 use rekindle_core::types::{
     Change, Check, Commit, Committed, CommittedEvent, Event, EventId, EventQuery, Expected, Json, LogId, Order, Page,
     Payload, Position, Revision, Timestamp,
@@ -17,6 +17,10 @@ impl EventStore for Faulty {
     fn info(&self) -> StoreInfo {
         let records = !matches!(self.fault, Fault::EventsOnly | Fault::EventsOnlyDropsWrites);
         StoreInfo::new("faulty", Durability::ProcessCrash).with_limits(self.limits.clone()).with_records(records)
+    }
+
+    fn key_store(&self) -> Option<&dyn KeyStore> {
+        self.inner.key_store()
     }
 
     async fn commit(&self, mut batch: Vec<Commit>) -> Vec<Result<Committed>> {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rekindle_core::Result;
 use rekindle_core::store::decide::decide;
-use rekindle_core::store::{Durability, EventStore, Head, StoreInfo};
+use rekindle_core::store::{Durability, EventStore, Head, KeyStore, StoreInfo};
 use rekindle_core::types::{Commit, Committed, Event, EventQuery, LogId, Order, Page, Position};
 
 use crate::MemoryBackend;
@@ -13,6 +13,10 @@ use crate::state::index;
 impl EventStore for MemoryBackend {
     fn info(&self) -> StoreInfo {
         StoreInfo::new("memory", Durability::Process).with_limits(self.config.limits.clone())
+    }
+
+    fn key_store(&self) -> Option<&dyn KeyStore> {
+        Some(self)
     }
 
     async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {

@@ -5,6 +5,7 @@
 
 mod config;
 mod event_store;
+mod key_store;
 mod resource_store;
 mod state;
 

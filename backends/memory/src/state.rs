@@ -6,7 +6,8 @@ use rekindle_core::Result;
 use rekindle_core::store::decide::{LogChanges, View};
 use rekindle_core::store::{Head, LoadedRecord};
 use rekindle_core::types::{
-    Event, EventId, Generation, Identity, LogId, Position, Record, RecordId, RecordKey, ResourceName,
+    Event, EventId, Generation, Identity, KeyId, KeyRow, KeyVersion, LogId, Position, Record, RecordId, RecordKey,
+    ResourceName, Subject,
 };
 
 /// All logs.
@@ -24,6 +25,8 @@ pub(crate) struct Log {
     positions: HashMap<EventId, Position>,
     pub(crate) records: Records,
     pub(crate) rebuild: Option<Loading>,
+    pub(crate) keys: BTreeMap<Subject, KeyRow>,
+    pub(crate) key_ids: HashMap<KeyId, Subject>,
 }
 
 /// The generation that a rebuild loads.
@@ -45,6 +48,10 @@ impl State {
         self.logs.get(log)
     }
 
+    pub(crate) fn logs(&self) -> impl Iterator<Item = (&LogId, &Log)> {
+        self.logs.iter()
+    }
+
     pub(crate) fn log_mut(&mut self, log: &LogId) -> &mut Log {
         self.logs.entry(log.clone()).or_default()
     }
@@ -59,6 +66,8 @@ impl Log {
             self.events.push(event);
         }
         changes.records.into_values().for_each(|record| self.records.put(record));
+        self.keys.extend(changes.keys);
+        self.key_ids.extend(changes.key_ids);
         for (identity, owner) in changes.owners {
             match owner {
                 Some(owner) => self.records.owners.insert(identity, owner),
@@ -133,6 +142,10 @@ impl View for State {
 
     fn owner(&self, log: &LogId, identity: &Identity) -> Result<Option<RecordId>> {
         Ok(self.log(log).and_then(|log| log.records.owners.get(identity).cloned()))
+    }
+
+    fn keys(&self, log: &LogId, subject: &Subject) -> Result<KeyVersion> {
+        Ok(self.log(log).and_then(|log| log.keys.get(subject)).map_or(KeyVersion::default(), KeyRow::at))
     }
 }
 

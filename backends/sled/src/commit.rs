@@ -6,7 +6,9 @@ use std::collections::hash_map::Entry;
 
 use rekindle_core::store::decide::{Decided, LogChanges, View, decide};
 use rekindle_core::store::{Head, LoadedRecord};
-use rekindle_core::types::{Commit, Committed, Event, EventId, Identity, LogId, RecordId, RecordKey};
+use rekindle_core::types::{
+    Commit, Committed, Event, EventId, Identity, KeyRow, KeyVersion, LogId, RecordId, RecordKey, Subject,
+};
 use rekindle_core::{Error, Result, codec};
 use sled::Batch;
 
@@ -72,6 +74,11 @@ impl View for Rows<'_> {
     fn owner(&self, log: &LogId, identity: &Identity) -> Result<Option<RecordId>> {
         let Some((number, head)) = self.log(log)? else { return Ok(None) };
         self.store.owner(number, head.generation, identity)
+    }
+
+    fn keys(&self, log: &LogId, subject: &Subject) -> Result<KeyVersion> {
+        let Some((number, _)) = self.log(log)? else { return Ok(KeyVersion::default()) };
+        Ok(self.store.keys(number, subject)?.as_ref().map_or(KeyVersion::default(), KeyRow::at))
     }
 }
 
@@ -158,6 +165,12 @@ fn encode_log(batch: &mut Batch, log: LogNumber, changes: &mut LogChanges) -> Re
             Some(owner) => batch.insert(key, owner.as_str().as_bytes()),
             None => batch.remove(key),
         }
+    }
+    for (subject, row) in &changes.keys {
+        batch.insert(keys::subject(log, subject), codec::encode(row)?);
+    }
+    for (id, subject) in &changes.key_ids {
+        batch.insert(keys::key_id(log, id), subject.as_str().as_bytes());
     }
     set_head(batch, log, &changes.head)
 }

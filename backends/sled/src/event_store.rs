@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rekindle_core::store::{Durability, EventStore, Head, StoreInfo};
+use rekindle_core::store::{Durability, EventStore, Head, KeyStore, StoreInfo};
 use rekindle_core::types::{Commit, Committed, Event, EventQuery, LogId, Page, Position};
 use rekindle_core::{Error, Result};
 
@@ -20,6 +20,10 @@ impl EventStore for SledBackend {
             SyncMode::ProcessCrash => Durability::ProcessCrash,
         };
         StoreInfo::new("sled", durability).with_limits(self.store.config.limits.clone())
+    }
+
+    fn key_store(&self) -> Option<&dyn KeyStore> {
+        Some(self)
     }
 
     async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {

@@ -15,10 +15,14 @@
 //! | 6 | generation, resource, 0, record id | the record |
 //! | 7 | generation, resource, 0, identity name, 0, value | the id of the record that owns it |
 //! | 8 | generation | nothing: the generation is being loaded, or is to be removed |
+//! | 9 | subject | its keys |
+//! | 10 | key id | the subject that has it |
 
 use std::ops::Range;
 
-use rekindle_core::types::{EventId, Generation, Identity, LogId, Position, RecordId, RecordKey, ResourceName};
+use rekindle_core::types::{
+    EventId, Generation, Identity, KeyId, LogId, Position, RecordId, RecordKey, ResourceName, Subject,
+};
 
 /// The key of the format's version.
 pub(crate) const FORMAT: [u8; 1] = [0];
@@ -31,6 +35,8 @@ const HISTORY: u8 = 5;
 const RECORD: u8 = 6;
 const IDENTITY: u8 = 7;
 const MARK: u8 = 8;
+const KEYS: u8 = 9;
+const KEY_ID: u8 = 10;
 
 /// The number of a log.
 pub(crate) type LogNumber = u32;
@@ -156,6 +162,33 @@ pub(crate) fn marked(key: &[u8]) -> Option<(LogNumber, Generation)> {
     Some((log, Generation::new(number(key)?)))
 }
 
+/// The keys of a subject.
+pub(crate) fn subject(log: LogNumber, subject: &Subject) -> Vec<u8> {
+    join(KEYS, log, &[subject.as_str().as_bytes()])
+}
+
+/// The keys of the rows of all subjects of a log above this one.
+pub(crate) fn subjects(log: LogNumber, after: Option<&Subject>) -> Range<Vec<u8>> {
+    let Range { start, end } = of_log(KEYS, log);
+    // No subject has a zero byte, so nothing is between a subject and itself with one.
+    let start = after.map_or(start, |after| join(KEYS, log, &[after.as_str().as_bytes(), &[0]]));
+    start..end
+}
+
+pub(crate) fn key_id(log: LogNumber, id: &KeyId) -> Vec<u8> {
+    join(KEY_ID, log, &[id.as_bytes()])
+}
+
+/// The keys of all logs' numbers.
+pub(crate) fn logs() -> Range<Vec<u8>> {
+    vec![LOG]..vec![LOG + 1]
+}
+
+/// The name and the tenant in the key of a log's number; an empty tenant is none.
+pub(crate) fn log_of(key: &[u8]) -> Option<(&str, &str)> {
+    std::str::from_utf8(key.get(1..)?).ok()?.split_once('\0')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +225,17 @@ mod tests {
             marks(u32::MAX).contains(&mark(u32::MAX, Generation::ZERO))
                 && !marks(7).contains(&mark(8, Generation::ZERO))
         );
+    }
+
+    #[test]
+    fn subjects_sort_by_their_bytes_and_logs_come_back() {
+        let of = |text: &str| subject(7, &Subject::new(text).unwrap());
+        let after = subjects(7, Some(&Subject::new("a/b").unwrap()));
+        assert!(!after.contains(&of("a/b")) && after.contains(&of("a/b\u{1}")) && after.contains(&of("a/ba")));
+        assert!(!subjects(7, None).contains(&subject(8, &Subject::new("a").unwrap())));
+        let main = LogId::new("main").unwrap();
+        assert_eq!(log_of(&log(&main)), Some(("main", "")));
+        assert_eq!(log_of(&log(&main.with_tenant("é").unwrap())), Some(("main", "é")));
     }
 
     #[test]

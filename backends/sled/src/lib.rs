@@ -23,6 +23,7 @@ mod config;
 mod disk;
 mod error;
 mod event_store;
+mod key_store;
 mod keys;
 mod open;
 mod read;

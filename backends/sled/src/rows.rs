@@ -1,7 +1,9 @@
 //! The values of rows.
 
 use rekindle_core::store::{Head, LoadedRecord, LogState};
-use rekindle_core::types::{Event, Generation, Position, Record, RecordId, RecordKey, Revision, WriteState};
+use rekindle_core::types::{
+    Event, Generation, KeyRow, Position, Record, RecordId, RecordKey, Revision, Subject, WriteState,
+};
 use rekindle_core::{Error, Result, codec};
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +78,23 @@ pub(crate) fn decode_record(row: &[u8], key: RecordKey) -> Result<LoadedRecord> 
 /// Whether a row is that of a destroyed record; without decoding it.
 pub(crate) fn is_destroyed(row: &[u8]) -> bool {
     row.get(1) == Some(&0)
+}
+
+/// The keys of a subject, which must be those of this one.
+pub(crate) fn decode_keys(row: &[u8], subject: &Subject) -> Result<KeyRow> {
+    let row: KeyRow = codec::decode(row).map_err(|e| e.at(format!("the keys of {subject}")))?;
+    if row.subject == *subject {
+        Ok(row)
+    } else {
+        Err(Error::corrupt(format!("the keys of {subject} say that they are those of {}", row.subject)))
+    }
+}
+
+/// The subject in a row of the index of key ids.
+pub(crate) fn subject(row: &[u8]) -> Result<Subject> {
+    let text = std::str::from_utf8(row)
+        .map_err(|source| Error::corrupt("a stored subject is no text").with_source(source))?;
+    Subject::new(text).map_err(|source| Error::corrupt("a stored subject is none").with_source(source))
 }
 
 /// The record as readers see it; `None` if it is destroyed.

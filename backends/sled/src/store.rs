@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use rekindle_core::store::decide::rebuilding;
 use rekindle_core::store::{Head, Locks, LogState, Watchers};
-use rekindle_core::types::{Event, EventId, Generation, Identity, LogId, Position, RecordId, RecordKey};
+use rekindle_core::types::{
+    Event, EventId, Generation, Identity, KeyRow, LogId, Position, RecordId, RecordKey, Subject,
+};
 use rekindle_core::{Error, Result};
 use sled::{Batch, IVec};
 
@@ -155,6 +157,11 @@ impl Store {
             Ok(Position::new(u64::from_be_bytes(rows::fixed(&row, &format!("the position of the event {id}"))?)))
         })
         .transpose()
+    }
+
+    /// The keys of a subject.
+    pub(crate) fn keys(&self, log: LogNumber, subject: &Subject) -> Result<Option<KeyRow>> {
+        self.row(&keys::subject(log, subject))?.map(|row| rows::decode_keys(&row, subject)).transpose()
     }
 
     pub(crate) fn record(&self, log: LogNumber, generation: Generation, key: &RecordKey) -> Result<Option<IVec>> {

@@ -257,6 +257,8 @@ impl Unit {
         Commit {
             log: self.log,
             lock: self.lock,
+            guards: Vec::new(),
+            keys: Vec::new(),
             checks: records.chain(identities).collect(),
             changes: self.changes,
             accepts: self.accepts,

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::event_store::{Head, LogState};
 use super::rebuild::LoadedRecord;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, VaultFault};
 use crate::types::{
-    Check, Commit, Committed, CommittedEvent, Event, EventId, Identity, Limits, LogId, RecordId, RecordKey,
-    RecordWrite, Revision, WriteState,
+    Check, Commit, Committed, CommittedEvent, Event, EventId, Identity, KeyId, KeyRow, KeyVersion, Limits, LogId,
+    RecordId, RecordKey, RecordWrite, Revision, Subject, WriteState,
 };
 
 /// What is stored, as the commits of a batch find it. A backend that reads over a network fetches all of it beforehand.
@@ -42,6 +42,13 @@ pub trait View {
     ///
     /// `Corrupt` or `Unavailable`.
     fn owner(&self, log: &LogId, identity: &Identity) -> Result<Option<RecordId>>;
+
+    /// How far the keys of a subject are.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` or `Unavailable`; `Unsupported` if the store keeps no keys.
+    fn keys(&self, log: &LogId, subject: &Subject) -> Result<KeyVersion>;
 }
 
 /// The outcome of a batch: what to answer, and what to write first.
@@ -72,7 +79,17 @@ pub struct LogChanges {
     pub records: HashMap<RecordKey, LoadedRecord>,
     /// The identities that changed hands, with their owner after the batch.
     pub owners: HashMap<Identity, Option<RecordId>>,
+    /// The keys that were written, as they are after the batch.
+    pub keys: BTreeMap<Subject, KeyRow>,
+    /// The keys that are new, with the subjects that they are of.
+    pub key_ids: Vec<(KeyId, Subject)>,
     known: HashMap<EventId, usize>,
+}
+
+impl LogChanges {
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.records.is_empty() && self.keys.is_empty()
+    }
 }
 
 /// Decides the commits one after the other, each seeing those before it.
@@ -83,7 +100,7 @@ pub fn decide(view: &impl View, limits: &Limits, batch: Vec<Commit>) -> Decided 
         let answer = decide_one(view, limits, &mut decided.logs, commit);
         decided.answers.push(answer);
     }
-    decided.logs.retain(|_, changes| !changes.events.is_empty() || !changes.records.is_empty());
+    decided.logs.retain(|_, changes| !changes.is_empty());
     decided
 }
 
@@ -106,6 +123,7 @@ fn decide_one(
         return Ok(known);
     }
     match attempt.earlier.head.state {
+        _ if commit.is_of_keys() => {}
         LogState::Live if commit.accepts.is_none() => {}
         LogState::Live => {
             let message = format!("{} is not rewound, so that nothing is to be taken as it is", commit.log);
@@ -121,6 +139,7 @@ fn decide_one(
             return Err(Error::new(ErrorKind::Rewound { at }, message));
         }
     }
+    attempt.keys(&commit)?;
     for check in &commit.checks {
         attempt.check(check)?;
     }
@@ -131,8 +150,14 @@ fn decide_one(
     attempt.settle_identities()?;
 
     let Attempt { records, owners, .. } = attempt;
-    // It is live, or has just been taken as it is.
-    earlier.head.state = LogState::Live;
+    if !commit.is_of_keys() {
+        // It is live, or has just been taken as it is.
+        earlier.head.state = LogState::Live;
+    }
+    for write in commit.keys {
+        earlier.key_ids.extend(write.new_ids.into_iter().map(|id| (id, write.row.subject.clone())));
+        earlier.keys.insert(write.row.subject.clone(), write.row);
+    }
     let mut committed = Committed::default();
     for (change, revision) in commit.changes.into_iter().zip(revisions) {
         let Some(event) = change.event else { continue };
@@ -154,6 +179,12 @@ pub fn rebuilding(log: &LogId) -> Error {
         ErrorKind::Rebuilding,
         format!("the records of {log} are being rebuilt in place, and the rebuild has not finished"),
     )
+}
+
+/// The error for keys that are not as a commit expects them.
+#[must_use]
+pub fn key_changed(subject: &Subject) -> Error {
+    Error::vault(VaultFault::KeyChanged, format!("the keys of {subject} have changed since they were read"))
 }
 
 /// One commit on top of the earlier ones of its batch; nothing of it is kept unless it succeeds.
@@ -193,6 +224,25 @@ impl<V: View> Attempt<'_, V> {
             None if !committed.events.is_empty() => Ok(Some(committed)),
             _ => Ok(None),
         }
+    }
+
+    /// That the keys are those that were sealed with, and those that are to be written are as they were read.
+    fn keys(&self, commit: &Commit) -> Result<()> {
+        let at = |subject: &Subject| match self.earlier.keys.get(subject) {
+            Some(row) => Ok(row.at()),
+            None => self.view.keys(self.log, subject),
+        };
+        for guard in &commit.guards {
+            if at(&guard.subject)?.epoch != guard.epoch {
+                return Err(key_changed(&guard.subject));
+            }
+        }
+        for write in &commit.keys {
+            if at(&write.row.subject)?.version != write.expected {
+                return Err(key_changed(&write.row.subject));
+            }
+        }
+        Ok(())
     }
 
     /// What the earlier commits of the batch and the store say of a record: without this commit.

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::info::StoreInfo;
+use super::key_store::KeyStore;
 use crate::error::Result;
 use crate::types::{Commit, Committed, Event, EventQuery, Generation, LogId, Page, Position};
 
@@ -14,6 +15,10 @@ use crate::types::{Commit, Committed, Event, EventQuery, Generation, LogId, Page
 pub trait EventStore: Send + Sync + 'static {
     /// What this store is and can do. It does not change while the store is open.
     fn info(&self) -> StoreInfo;
+
+    /// Where it keeps the vault's keys; `None` if it keeps none. Then it refuses commits with [`keys`](Commit::keys) or
+    /// [`guards`](Commit::guards), by `Unsupported`.
+    fn key_store(&self) -> Option<&dyn KeyStore>;
 
     /// Makes commits, each all-or-none, in the order in which they are given; a later one sees the earlier ones. The
     /// answers come in the same order, one for each.
@@ -30,7 +35,9 @@ pub trait EventStore: Send + Sync + 'static {
     /// - Within a commit, changes apply in order. Identities are unique per log and resource after each commit, not
     ///   between its changes: two records can swap one.
     /// - Event ids are known per log. A commit without events has none to be known by: made again, it is made twice.
-    /// - A commit without changes whose checks hold succeeds and leaves nothing.
+    /// - A commit without changes and keys whose checks hold succeeds and leaves nothing.
+    /// - Keys are written with the changes or not at all. No commit is made whose [`guards`](Commit::guards) do not hold at
+    ///   the moment at which it is made.
     /// - Readers see a commit whole or not at all: its events, its records and the head, each call by itself.
     /// - A batch of [`Limits::batch_commits`](crate::types::Limits::batch_commits) commits is accepted; a larger one may be.
     ///
@@ -42,9 +49,11 @@ pub trait EventStore: Send + Sync + 'static {
     /// - `Rebuilding`: the log is being rebuilt in place.
     /// - `Rewound`: its records are at an earlier position, and not at one that the commit [`accepts`](Commit::accepts).
     /// - `Conflict`: the commit accepts a rewound log, and it is not rewound; a check does not hold, or a record is at another revision than a write expects.
+    /// - `Vault` with [`KeyChanged`](crate::VaultFault::KeyChanged): keys are not at the version that a write of them
+    ///   expects, or not at the epoch of a guard.
     /// - `AlreadyExists`, `NotFound`: a record is there or is not, against what a write expects.
     /// - `IdentityTaken`: an identity belongs to another record.
-    /// - `Unsupported`: record writes or checks, and the store keeps no records.
+    /// - `Unsupported`: record writes or checks, and the store keeps no records; keys or guards, and it keeps no keys.
     /// - `Unavailable`: the store cannot be reached or written to, and nothing was changed.
     /// - `Indeterminate`: the acknowledgement was lost.
     /// - `Corrupt`: something that had to be read is damaged.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{EventStore, Fence, Head, LoadedRecord, Rebuild, RebuildMode, ResourceStore, StoreInfo};
+use super::{EventStore, Fence, Head, KeyStore, LoadedRecord, Rebuild, RebuildMode, ResourceStore, StoreInfo};
 use crate::error::Result;
 use crate::types::{
     Commit, Committed, Event, EventQuery, Identity, LockKey, LogId, Page, Position, Record, RecordCursor, RecordKey,
@@ -18,6 +18,9 @@ macro_rules! forward {
         impl<S: EventStore + ?Sized> EventStore for $pointer<S> {
             fn info(&self) -> StoreInfo {
                 (**self).info()
+            }
+            fn key_store(&self) -> Option<&dyn KeyStore> {
+                (**self).key_store()
             }
             async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {
                 (**self).commit(batch).await

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::NewEvent;
+use super::event::{NewEvent, Payload};
 use super::json::Json;
+use super::key::{KeyGuard, KeyWrite};
 use super::limits::Limits;
 use super::lock::LockKey;
 use super::name::LogId;
@@ -15,14 +16,19 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Changes to one log, with what must hold for them: all or none.
 ///
-/// A store evaluates it in this order, under the log's lock: known event ids, then the state of the log, then the checks,
-/// then the changes one after the other, each seeing those before it.
+/// A store evaluates it in this order, under the log's lock: known event ids, then the state of the log, then the keys, then
+/// the checks, then the changes one after the other, each seeing those before it. A commit of [keys only](Self::is_of_keys)
+/// does not ask for the state of the log: keys are no part of it.
 #[derive(Clone, Debug)]
 pub struct Commit {
     /// The log.
     pub log: LogId,
     /// What the commit is serialized by: commits under one key never overlap.
     pub lock: LockKey,
+    /// What the keys must be that its events and records were sealed with.
+    pub guards: Vec<KeyGuard>,
+    /// The writes of keys, in order.
+    pub keys: Vec<KeyWrite>,
     /// What else must hold: what the caller has read.
     pub checks: Vec<Check>,
     /// The changes, in order.
@@ -113,7 +119,21 @@ impl Commit {
     /// A commit without checks and changes.
     #[must_use]
     pub fn new(log: LogId, lock: LockKey) -> Self {
-        Self { log, lock, checks: Vec::new(), changes: Vec::new(), accepts: None }
+        Self {
+            log,
+            lock,
+            guards: Vec::new(),
+            keys: Vec::new(),
+            checks: Vec::new(),
+            changes: Vec::new(),
+            accepts: None,
+        }
+    }
+
+    /// Whether it writes keys, and asks for and changes nothing else: then it is made whatever state the log is in.
+    #[must_use]
+    pub fn is_of_keys(&self) -> bool {
+        !self.keys.is_empty() && self.checks.is_empty() && self.changes.is_empty() && self.accepts.is_none()
     }
 
     /// Its events, in order.
@@ -132,10 +152,14 @@ impl Commit {
     /// # Errors
     ///
     /// `TooLarge` for whatever is over a limit; `Invalid` for an event id that is in the commit twice, an event that is
-    /// not of the record that its change writes, and an identity that is no text or is given twice.
+    /// not of the record that its change writes, a section that is redacted, an identity that is no text or is given twice,
+    /// and keys that are written or guarded twice or whose version does not follow the one that is expected.
     pub fn validate(&self, limits: &Limits) -> Result<()> {
         let name = |what: &str, name: &str| limits.check(what, name.len(), limits.name_bytes);
+        let keys = self.keys.len() + self.guards.len();
         limits.check("changes in a commit", self.changes.len() + self.checks.len(), limits.commit_changes)?;
+        limits.check("keys in a commit", keys, limits.commit_changes.saturating_mul(2))?;
+        self.validate_keys(limits)?;
         name("bytes in the name of a log", self.log.name.as_str())?;
         name("bytes in a tenant", self.log.tenant.as_ref().map_or("", |tenant| tenant.as_str()))?;
         let mut ids = HashSet::new();
@@ -152,6 +176,11 @@ impl Commit {
                     name("bytes in the id of an actor", actor.id())?;
                 }
                 limits.check("bytes in the metadata of an event", event.metadata.size(), limits.metadata_bytes)?;
+                for section in [&event.data, &event.changed_attributes, &event.metadata] {
+                    if let Payload::Redacted(_) = section {
+                        return Err(Error::invalid(format!("the event {} has a section that is redacted", event.id)));
+                    }
+                }
                 let removed: usize = event.removed_attributes.iter().map(String::len).sum();
                 let size = event.data.size() + event.changed_attributes.size() + event.metadata.size() + removed;
                 limits.check("bytes in an event", size, limits.event_bytes)?;
@@ -185,6 +214,25 @@ impl Commit {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn validate_keys(&self, limits: &Limits) -> Result<()> {
+        let mut subjects = HashSet::new();
+        let guarded = self.guards.iter().map(|guard| &guard.subject);
+        for subject in self.keys.iter().map(|write| &write.row.subject).chain(guarded) {
+            if !subjects.insert(subject) {
+                return Err(Error::invalid(format!("the keys of {subject} are twice in one commit")));
+            }
+        }
+        for KeyWrite { expected, row, .. } in &self.keys {
+            if row.version <= *expected {
+                let (subject, version) = (&row.subject, row.version);
+                let message = format!("the keys of {subject} are to be at version {version}, after version {expected}");
+                return Err(Error::invalid(message));
+            }
+            limits.check("bytes in the keys of a subject", row.body.len(), limits.record_bytes)?;
         }
         Ok(())
     }

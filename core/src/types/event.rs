@@ -10,8 +10,9 @@ use super::json::Json;
 use super::name::{ActionName, ResourceName};
 use super::position::{Position, Revision};
 use super::record::{RecordId, RecordKey};
+use super::subject::Subject;
 use super::time::Timestamp;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, VaultFault};
 
 /// The id of an event: a UUID, version 7 when Rekindle makes it, known before the commit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -79,6 +80,31 @@ pub enum Payload {
     Json(Json),
     /// An envelope of the vault. A store keeps the bytes as they are.
     Sealed(Vec<u8>),
+    /// What is left of a section that was sealed for a subject which was forgotten. It is never stored.
+    Redacted(Redacted),
+}
+
+/// Why something cannot be read any more: the subject that it was sealed for was forgotten.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redacted {
+    /// Who was forgotten.
+    pub subject: Subject,
+    /// When, in microseconds.
+    pub at: Timestamp,
+    /// Why, as whoever did it has said.
+    pub reason: String,
+}
+
+impl fmt::Display for Redacted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} was forgotten at {}: {}", self.subject, self.at, self.reason)
+    }
+}
+
+impl fmt::Debug for Redacted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Payload {
@@ -92,13 +118,16 @@ impl Payload {
     ///
     /// # Errors
     ///
-    /// `Vault` if the section is sealed.
+    /// `Vault`: with [`VaultFault::Sealed`] if the section is sealed, and with [`VaultFault::Redacted`] if its subject was
+    /// forgotten.
     pub fn json(&self) -> Result<&Json> {
         match self {
             Self::Json(json) => Ok(json),
             Self::Sealed(_) => {
-                Err(Error::new(ErrorKind::Vault, "a section of the event is sealed, and there is no vault to open it"))
+                let message = "a section of the event is sealed, and there is no vault to open it";
+                Err(Error::new(ErrorKind::Vault(VaultFault::Sealed), message))
             }
+            Self::Redacted(redacted) => Err(Error::redacted(redacted.clone())),
         }
     }
 
@@ -108,6 +137,7 @@ impl Payload {
         match self {
             Self::Json(json) => json.as_str().len(),
             Self::Sealed(bytes) => bytes.len(),
+            Self::Redacted(_) => 0,
         }
     }
 }
@@ -123,6 +153,7 @@ impl fmt::Debug for Payload {
         match self {
             Self::Json(json) => write!(f, "{json}"),
             Self::Sealed(bytes) => write!(f, "<sealed, {} bytes>", bytes.len()),
+            Self::Redacted(redacted) => write!(f, "<redacted: {redacted}>"),
         }
     }
 }

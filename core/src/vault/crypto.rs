@@ -1,0 +1,150 @@
+//! The one place where cryptography is used: a key, what is derived from it, and sealing and opening by it.
+//!
+//! Only the crates of RustCrypto do the work. What is done with them, byte by byte, is in `docs/vault-format.md`.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chacha20poly1305::aead::{Aead, Payload};
+use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use hkdf::Hkdf;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::envelope::{self, Envelope, NONCE};
+use crate::error::{Error, ErrorKind, Result, VaultFault};
+use crate::types::KeyId;
+
+/// What is derived from a key, by the names under which it is.
+const KEY_ID: &[u8] = b"rekindle/v1/key-id";
+const CIPHER: &[u8] = b"rekindle/v1/xchacha20poly1305";
+const INDEX: &[u8] = b"rekindle/v1/identity-index";
+
+/// The 32 bytes of a key. They are wiped from memory when they are dropped, and are never shown.
+#[derive(Clone)]
+pub struct SecretKey(Zeroizing<[u8; 32]>);
+
+impl SecretKey {
+    /// The key of these bytes. They should come from a source of randomness that is fit for cryptography.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// A new key, from the operating system's randomness.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the operating system has none.
+    pub fn generate() -> Result<Self> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        fill(&mut bytes[..])?;
+        Ok(Self(bytes))
+    }
+
+    /// The bytes. Whoever asks for them answers for where they go.
+    #[must_use]
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretKey(..)")
+    }
+}
+
+/// Fills with randomness of the operating system.
+pub(super) fn fill(bytes: &mut [u8]) -> Result<()> {
+    getrandom::fill(bytes).map_err(|source| {
+        Error::new(ErrorKind::Unavailable, "the operating system has no randomness").with_source(source)
+    })
+}
+
+/// A key in use: it seals and opens envelopes.
+pub(super) struct SealingKey {
+    id: KeyId,
+    secret: SecretKey,
+    cipher: XChaCha20Poly1305,
+}
+
+impl SealingKey {
+    pub(super) fn new(secret: SecretKey) -> Self {
+        let derivation = Hkdf::<Sha256>::new(None, secret.expose());
+        let mut id = [0; 32];
+        let mut cipher = Zeroizing::new([0; 32]);
+        // 32 bytes are far below the most that HKDF gives, so neither fails.
+        let derived = derivation.expand(KEY_ID, &mut id).and_then(|()| derivation.expand(CIPHER, &mut cipher[..]));
+        debug_assert!(derived.is_ok(), "HKDF gives 32 bytes");
+        let cipher = XChaCha20Poly1305::new((&*cipher).into());
+        Self { id: KeyId::from_bytes(id), secret, cipher }
+    }
+
+    pub(super) fn id(&self) -> KeyId {
+        self.id
+    }
+
+    pub(super) fn secret(&self) -> &SecretKey {
+        &self.secret
+    }
+
+    /// Seals: the envelope.
+    pub(super) fn seal(&self, nonce: &[u8; NONCE], aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>> {
+        let sealed = self.cipher.encrypt(&XNonce::from(*nonce), Payload { msg: plaintext, aad });
+        // It fails beyond 256 GiB only.
+        let sealed = sealed.map_err(|_| Error::new(ErrorKind::TooLarge, "it is too large to be sealed"))?;
+        Ok(envelope::write(&self.id, nonce, &sealed))
+    }
+
+    /// Opens an envelope that was sealed by this key.
+    pub(super) fn open(&self, envelope: &Envelope<'_>, aad: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+        if envelope.key != self.id {
+            let message = format!("it was sealed by the key {}, and not by {}", envelope.key, self.id);
+            return Err(Error::vault(VaultFault::WrongKey, message));
+        }
+        let payload = Payload { msg: envelope.sealed, aad };
+        match self.cipher.decrypt(&XNonce::from(*envelope.nonce), payload) {
+            Ok(plaintext) => Ok(Zeroizing::new(plaintext)),
+            Err(_) => Err(Error::vault(VaultFault::Tampered, "it was changed, or moved from where it belongs")),
+        }
+    }
+
+    /// The value of an identity as an index holds it: the same for the same value, and nothing to whoever lacks the key.
+    pub(super) fn index(&self) -> IndexKey {
+        let mut key = Zeroizing::new([0; 32]);
+        let derived = Hkdf::<Sha256>::new(None, self.secret.expose()).expand(INDEX, &mut key[..]);
+        debug_assert!(derived.is_ok(), "HKDF gives 32 bytes");
+        IndexKey(key)
+    }
+}
+
+impl fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealingKey({})", self.id)
+    }
+}
+
+/// The key by which values of identities are hashed.
+pub(crate) struct IndexKey(Zeroizing<[u8; 32]>);
+
+impl IndexKey {
+    /// The keyed hash of these parts, as text.
+    pub(crate) fn hash(&self, parts: &[&str]) -> Result<String> {
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0[..])
+            .map_err(|_| Error::invalid("HMAC takes no key of 32 bytes"))?;
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part.as_bytes());
+        }
+        Ok(URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    }
+}
+
+impl fmt::Debug for IndexKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IndexKey(..)")
+    }
+}
