@@ -84,7 +84,7 @@ impl Keks {
     /// `Invalid` if there is a key of this name, or it is no name; `TooLarge` if it is too long.
     pub fn with(mut self, name: &str, key: SecretKey) -> Result<Self> {
         ActionName::new(name).map_err(|error| error.at("the name of a key-encryption key"))?;
-        if self.keys.insert(name.to_owned(), SealingKey::new(key)).is_some() {
+        if self.keys.insert(name.to_owned(), SealingKey::new(key)?).is_some() {
             return Err(Error::invalid(format!("there are two key-encryption keys named {name:?}")));
         }
         Ok(self)
