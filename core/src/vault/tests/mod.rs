@@ -1,6 +1,8 @@
 //! What `docs/vault-format.md` says, held against the code.
 
+mod cache;
 mod kek;
+#[cfg(unix)]
 mod kek_text;
 
 use crate::error::{ErrorKind, Result, VaultFault};
