@@ -249,13 +249,13 @@ impl<'a> Lists<'a> {
 fn clear(payload: &Payload) -> Option<&str> {
     match payload {
         Payload::Json(json) => Some(json.as_str()),
-        Payload::Sealed(_) | Payload::Redacted(_) => None,
+        Payload::Sealed(_) | Payload::Redacted { .. } => None,
     }
 }
 
 fn sealed(payload: &Payload) -> Option<&[u8]> {
     match payload {
-        Payload::Json(_) | Payload::Redacted(_) => None,
+        Payload::Json(_) | Payload::Redacted { .. } => None,
         Payload::Sealed(bytes) => Some(bytes),
     }
 }
