@@ -48,6 +48,14 @@ impl State {
         self.logs.insert(log.clone(), number);
         number
     }
+
+    /// Notes what is known of a key. **Invariant**: a destroyed one stays so. Whoever tells otherwise has read its row before
+    /// it was destroyed.
+    fn learn(&mut self, capacity: usize, key: (u32, KeyId), known: Known, until: Instant) {
+        if !matches!(self.by_id.peek(&key), Some((Known::Destroyed(_), _))) {
+            put(&mut self.by_id, capacity, key, (known, until));
+        }
+    }
 }
 
 /// Puts something in, and drops what was used the longest ago if there is too much.
@@ -95,7 +103,7 @@ impl Cache {
         self.with(log, |state, log| {
             for (subject, current) in current {
                 let known = Known::Key(subject.clone(), Arc::clone(&current.key));
-                put(&mut state.by_id, self.capacity, (log, current.key.id()), (known, until));
+                state.learn(self.capacity, (log, current.key.id()), known, until);
                 put(&mut state.by_subject, self.capacity, (log, subject), (current, until));
             }
         });
@@ -105,7 +113,7 @@ impl Cache {
         let until = Instant::now() + self.time;
         self.with(log, |state, log| {
             for (id, known) in known {
-                put(&mut state.by_id, self.capacity, (log, id), (known, until));
+                state.learn(self.capacity, (log, id), known, until);
             }
         });
     }

@@ -64,23 +64,28 @@ pub(super) fn fill(bytes: &mut [u8]) -> Result<()> {
     })
 }
 
+/// What is derived from a key under a name.
+fn derive(secret: &SecretKey, name: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
+    let mut derived = Zeroizing::new([0; 32]);
+    // It gives so many bytes always. But if it did not, this would be a key of zeros, which everybody knows.
+    Hkdf::<Sha256>::new(None, secret.expose())
+        .expand(name, &mut derived[..])
+        .map_err(|_| Error::invalid("HKDF does not give 32 bytes"))?;
+    Ok(derived)
+}
+
 /// A key in use: it seals and opens envelopes.
 pub(super) struct SealingKey {
     id: KeyId,
     secret: SecretKey,
-    cipher: XChaCha20Poly1305,
+    cipher: Cipher,
 }
 
 impl SealingKey {
-    pub(super) fn new(secret: SecretKey) -> Self {
-        let derivation = Hkdf::<Sha256>::new(None, secret.expose());
-        let mut id = [0; 32];
-        let mut cipher = Zeroizing::new([0; 32]);
-        // 32 bytes are far below the most that HKDF gives, so neither fails.
-        let derived = derivation.expand(KEY_ID, &mut id).and_then(|()| derivation.expand(CIPHER, &mut cipher[..]));
-        debug_assert!(derived.is_ok(), "HKDF gives 32 bytes");
-        let cipher = XChaCha20Poly1305::new((&*cipher).into());
-        Self { id: KeyId::from_bytes(id), secret, cipher }
+    pub(super) fn new(secret: SecretKey) -> Result<Self> {
+        let id = KeyId::from_bytes(*derive(&secret, KEY_ID)?);
+        let cipher = Cipher::new(&*derive(&secret, CIPHER)?);
+        Ok(Self { id, secret, cipher })
     }
 
     pub(super) fn id(&self) -> KeyId {
@@ -93,10 +98,7 @@ impl SealingKey {
 
     /// Seals: the envelope.
     pub(super) fn seal(&self, nonce: &[u8; NONCE], aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>> {
-        let sealed = self.cipher.encrypt(&XNonce::from(*nonce), Payload { msg: plaintext, aad });
-        // It fails beyond 256 GiB only.
-        let sealed = sealed.map_err(|_| Error::new(ErrorKind::TooLarge, "it is too large to be sealed"))?;
-        Ok(envelope::write(&self.id, nonce, &sealed))
+        Ok(envelope::write(&self.id, nonce, &self.cipher.seal(nonce, aad, plaintext)?))
     }
 
     /// Opens an envelope that was sealed by this key.
@@ -105,19 +107,35 @@ impl SealingKey {
             let message = format!("it was sealed by the key {}, and not by {}", envelope.key, self.id);
             return Err(Error::vault(VaultFault::WrongKey, message));
         }
-        let payload = Payload { msg: envelope.sealed, aad };
-        match self.cipher.decrypt(&XNonce::from(*envelope.nonce), payload) {
-            Ok(plaintext) => Ok(Zeroizing::new(plaintext)),
-            Err(_) => Err(Error::vault(VaultFault::Tampered, "it was changed, or moved from where it belongs")),
-        }
+        self.cipher.open(envelope.nonce, aad, envelope.sealed)
     }
 
     /// The value of an identity as an index holds it: the same for the same value, and nothing to whoever lacks the key.
-    pub(super) fn index(&self) -> IndexKey {
-        let mut key = Zeroizing::new([0; 32]);
-        let derived = Hkdf::<Sha256>::new(None, self.secret.expose()).expand(INDEX, &mut key[..]);
-        debug_assert!(derived.is_ok(), "HKDF gives 32 bytes");
-        IndexKey(key)
+    pub(super) fn index(&self) -> Result<IndexKey> {
+        derive(&self.secret, INDEX).map(IndexKey)
+    }
+}
+
+/// XChaCha20-Poly1305 under a key that was derived for it.
+pub(super) struct Cipher(XChaCha20Poly1305);
+
+impl Cipher {
+    pub(super) fn new(key: &[u8; 32]) -> Self {
+        Self(XChaCha20Poly1305::new(key.into()))
+    }
+
+    /// The ciphertext and its tag.
+    pub(super) fn seal(&self, nonce: &[u8; NONCE], aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>> {
+        // It fails beyond 256 GiB only.
+        let sealed = self.0.encrypt(&XNonce::from(*nonce), Payload { msg: plaintext, aad });
+        sealed.map_err(|_| Error::new(ErrorKind::TooLarge, "it is too large to be sealed"))
+    }
+
+    pub(super) fn open(&self, nonce: &[u8; NONCE], aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+        match self.0.decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad }) {
+            Ok(plaintext) => Ok(Zeroizing::new(plaintext)),
+            Err(_) => Err(Error::vault(VaultFault::Tampered, "it was changed, or moved from where it belongs")),
+        }
     }
 }
 

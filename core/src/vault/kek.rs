@@ -1,13 +1,11 @@
 //! Key-encryption keys: what data keys are wrapped by.
 
 use std::collections::BTreeMap;
+use std::env::VarError;
 use std::fmt;
 use std::path::Path;
 
 use async_trait::async_trait;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::crypto::{SealingKey, SecretKey, fill};
@@ -59,14 +57,6 @@ pub struct Keks {
     keys: BTreeMap<String, SealingKey>,
 }
 
-/// Their text: which is the primary one, and the bytes of each in base64.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Text {
-    primary: String,
-    keys: BTreeMap<String, Zeroizing<String>>,
-}
-
 impl Keks {
     /// One key, the primary one. Its name is 1 to 200 ASCII letters, digits, `_`, `-` and `.`, and starts with a letter.
     ///
@@ -74,7 +64,16 @@ impl Keks {
     ///
     /// `Invalid` or `TooLarge` if it is no such name.
     pub fn new(name: &str, key: SecretKey) -> Result<Self> {
-        Self { primary: name.to_owned(), keys: BTreeMap::new() }.with(name, key)
+        Self::none(name).with(name, key)
+    }
+
+    /// No key yet, not even the primary one.
+    pub(super) fn none(primary: &str) -> Self {
+        Self { primary: primary.to_owned(), keys: BTreeMap::new() }
+    }
+
+    pub(super) fn has_primary(&self) -> bool {
+        self.keys.contains_key(&self.primary)
     }
 
     /// Adds a key that is not the primary one: what it has wrapped can be opened, and nothing is wrapped by it any more.
@@ -84,56 +83,35 @@ impl Keks {
     /// `Invalid` if there is a key of this name, or it is no name; `TooLarge` if it is too long.
     pub fn with(mut self, name: &str, key: SecretKey) -> Result<Self> {
         ActionName::new(name).map_err(|error| error.at("the name of a key-encryption key"))?;
-        if self.keys.insert(name.to_owned(), SealingKey::new(key)).is_some() {
+        if self.keys.insert(name.to_owned(), SealingKey::new(key)?).is_some() {
             return Err(Error::invalid(format!("there are two key-encryption keys named {name:?}")));
         }
         Ok(self)
     }
 
-    /// Keys from their text, a JSON object: `{"primary": "2026", "keys": {"2025": "BASE64", "2026": "BASE64"}}`, each of 32
-    /// bytes in standard base64. `head -c 32 /dev/urandom | base64` makes one.
+    /// Keys from their text, a JSON object: `{"primary": "kek-2026", "keys": {"kek-2025": "BASE64", "kek-2026": "BASE64"}}`,
+    /// each of 32 bytes in standard base64. `head -c 32 /dev/urandom | base64` makes one.
     ///
     /// # Errors
     ///
-    /// `Invalid` if it is none, a key does not have 32 bytes, or the primary one is not there. No message shows a key.
+    /// `Invalid` if it is none, a name is none or there twice, a key does not have 32 bytes, or the primary one is not there.
+    /// No message shows a key.
     pub fn from_text(text: &str) -> Result<Self> {
-        // The error of serde could show a piece of the text.
-        let text: Text = serde_json::from_str(text).map_err(|error| {
-            let message = format!(
-                "the text of the key-encryption keys is no {{\"primary\": NAME, \"keys\": {{NAME: BASE64, ..}}}} (line {}, column {})",
-                error.line(),
-                error.column()
-            );
-            Error::invalid(message)
-        })?;
-        let mut keks = Self { primary: text.primary, keys: BTreeMap::new() };
-        for (name, encoded) in text.keys {
-            let mut bytes = Zeroizing::new([0; 33]);
-            let length = STANDARD.decode_slice(encoded.trim(), &mut bytes[..]);
-            let key = match (length, bytes.first_chunk::<32>()) {
-                (Ok(32), Some(key)) => SecretKey::from_bytes(*key),
-                _ => {
-                    let message = format!("the key-encryption key {name:?} is no 32 bytes in base64");
-                    return Err(Error::invalid(message));
-                }
-            };
-            keks = keks.with(&name, key)?;
-        }
-        if !keks.keys.contains_key(&keks.primary) {
-            let message = format!("the primary key-encryption key is to be {:?}, and it is not there", keks.primary);
-            return Err(Error::invalid(message));
-        }
-        Ok(keks)
+        super::kek_text::read(text)
     }
 
     /// Keys from an environment variable that holds [their text](Self::from_text).
     ///
     /// # Errors
     ///
-    /// `Invalid` if it is not set, or as for [`from_text`](Self::from_text).
+    /// `Invalid` if it is not set, or is no UTF-8, or as for [`from_text`](Self::from_text).
     pub fn from_env(variable: &str) -> Result<Self> {
-        let text = std::env::var(variable).map(Zeroizing::new).map_err(|_| {
-            Error::invalid(format!("the environment variable {variable} with the key-encryption keys is not set"))
+        let text = std::env::var(variable).map(Zeroizing::new).map_err(|error| {
+            let what = match error {
+                VarError::NotPresent => "is not set",
+                VarError::NotUnicode(_) => "is no UTF-8",
+            };
+            Error::invalid(format!("the environment variable {variable} with the key-encryption keys {what}"))
         })?;
         Self::from_text(&text).map_err(|error| error.at(format!("the environment variable {variable}")))
     }

@@ -14,11 +14,14 @@ mod canary;
 mod crypto;
 mod envelope;
 mod kek;
+mod kek_text;
 mod open;
 mod rewrap;
 mod ring;
 mod seal;
 mod shred;
+#[cfg(test)]
+mod tests;
 mod vault;
 
 pub use crypto::SecretKey;

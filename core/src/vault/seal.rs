@@ -128,7 +128,7 @@ impl Vault {
         let subject = Subject::reserved("index")?;
         let seal = self.ensure_keys(log, std::slice::from_ref(&subject)).await?;
         let key = seal.keys.get(&subject).ok_or_else(|| Error::corrupt("the key of an index has vanished"))?;
-        Ok(key.key.index())
+        key.key.index()
     }
 }
 
@@ -142,7 +142,8 @@ impl SealKeys {
     pub(crate) fn seal(&mut self, subject: &Subject, place: &Place<'_>, plaintext: &[u8]) -> Result<Vec<u8>> {
         let nonce = self.nonce()?;
         let current = self.keys.get(subject);
-        let current = current.ok_or_else(|| Error::invalid(format!("there is no key at hand to seal for {subject}")))?;
+        let current =
+            current.ok_or_else(|| Error::invalid(format!("there is no key at hand to seal for {subject}")))?;
         current.key.seal(&nonce, &place.aad(&self.log, subject), plaintext)
     }
 
