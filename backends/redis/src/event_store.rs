@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use rekindle_core::Result;
-use rekindle_core::store::{KeyStore, EventStore, Head, StoreInfo};
+use rekindle_core::store::{EventStore, Head, KeyStore, StoreInfo};
 use rekindle_core::types::{Commit, Committed, Event, EventQuery, LogId, Page, Position};
 
 use crate::RedisBackend;
@@ -14,7 +14,7 @@ impl EventStore for RedisBackend {
     }
 
     fn key_store(&self) -> Option<&dyn KeyStore> {
-        None
+        Some(self)
     }
 
     async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {
