@@ -51,7 +51,7 @@ pub struct Attribute {
     pub name: &'static str,
     /// Whether it is the id. A replay gives a created record the id of its event, whatever the action's body has made.
     pub id: bool,
-    /// Whether events hold null in its place.
+    /// Whether events hold null in its place, or it is sealed, where there is a vault.
     pub sensitive: bool,
     /// Whether events hold it all the same, though it is sensitive.
     pub stored: bool,
