@@ -15,4 +15,5 @@ guides! {
     SideEffects: "side-effects.md",
     TenantsAndLocks: "tenants-and-locks.md",
     Testing: "testing.md",
+    TheVault: "vault.md",
 }

@@ -36,9 +36,10 @@ pub use open::Rekindle;
 pub use rekindle_core::engine::*;
 pub use rekindle_core::types::{
     ActionType, Actor, Committed, DefaultLockKeys, Event, EventId, EventQuery, Json, JsonObject, Limits, LockKey,
-    LockKeys, LogId, Order, Position, Record, Revision, Timestamp,
+    LockKeys, LogId, Order, Position, Record, Redacted, Revision, Subject, Timestamp,
 };
-pub use rekindle_core::{Error, ErrorKind, Result, engine, store, types};
+pub use rekindle_core::vault::{KekProvider, Keks, SecretKey, SubjectStatus, Vault, VaultConfig};
+pub use rekindle_core::{Error, ErrorKind, Result, VaultFault, engine, store, types, vault};
 #[cfg(feature = "derive")]
 pub use rekindle_derive::{Action, Resource};
 

@@ -60,8 +60,10 @@ mod shape;
 /// |---|---|
 /// | `id` | It is the id: exactly one field is. Its type implements `Display`, and its text is the id that is stored. |
 /// | `identity` | Its value is unique among the records of the resource, under the field's JSON name. Its type implements `Display`, or is an `Option` of such a type (spelled so): `None` owns nothing. |
-/// | `sensitive` | Events hold null in its place: its type takes null, as an `Option` does, or actions on the resource are refused. Not for the id. |
-/// | `sensitive(stored)` | It is sensitive, and events hold it all the same. |
+/// | `sensitive` | Events hold null in its place, or with a vault it is sealed, in records, too. Its type takes null, as an `Option` does, or actions on the resource are refused. Not for the id. |
+/// | `sensitive(stored)` | It is sensitive, and events hold it all the same. With a vault it is as `sensitive` is. |
+/// | `subject = "shop.customer"` | For the vault: the record is data of the record of that resource with this id. At most one field. Null is the record itself. |
+/// | `subject` | The same, of the subject that is named so. |
 /// | `created_at` | It is set to the time of the event that creates the record. At most one field; a `Timestamp` or an `Option<Timestamp>`. |
 /// | `updated_at` | It is set to the time of each event that creates or changes the record. As above. |
 ///
@@ -118,7 +120,7 @@ pub fn derive_resource(input: TokenStream) -> TokenStream {
 ///
 /// | Attribute | What it says |
 /// |---|---|
-/// | `sensitive` | Events hold null in its place. An input of the name of a sensitive attribute is so without it. |
+/// | `sensitive` | Events hold null in its place, or with a vault it is sealed. An input of the name of a sensitive attribute is so without it. |
 ///
 /// Run against a record where it needs none, or without one where it needs one, the action is a `Rejection`.
 #[proc_macro_derive(Action, attributes(action))]

@@ -12,7 +12,7 @@ use crate::keys::{self, Paths};
 use crate::shape;
 
 const KEYS: &[&str] = &["name", "actions", "identities", "record_unchanged", "crate"];
-const FIELD_KEYS: &[&str] = &["id", "identity", "sensitive", "created_at", "updated_at"];
+const FIELD_KEYS: &[&str] = &["id", "identity", "sensitive", "subject", "created_at", "updated_at"];
 
 #[derive(Default)]
 struct Given {
@@ -55,6 +55,10 @@ struct Marks {
     sensitive: bool,
     /// Sensitive, and in events all the same.
     stored: bool,
+    /// It says whose data the record is.
+    subject: bool,
+    /// The resource whose record that is.
+    subject_of: Option<LitStr>,
     created_at: bool,
     updated_at: bool,
 }
@@ -145,6 +149,7 @@ fn attributes<'a>(fields: &[shape::Field<'a>], errors: &mut Errors) -> Vec<Attri
         for (twice, mark) in [
             (marks.id && attributes.iter().any(|other| other.marks.id), "id"),
             (marks.created_at && attributes.iter().any(|other| other.marks.created_at), "created_at"),
+            (marks.subject && attributes.iter().any(|other| other.marks.subject), "subject"),
             (marks.updated_at && attributes.iter().any(|other| other.marks.updated_at), "updated_at"),
         ] {
             if twice {
@@ -172,6 +177,12 @@ fn marks(field: &shape::Field<'_>, errors: &mut Errors) -> Marks {
                     marks.stored = errors.keep(stored).is_some();
                 }
                 &mut marks.sensitive
+            }
+            "subject" => {
+                if meta.input.peek(Token![=]) {
+                    marks.subject_of = errors.keep(keys::name(meta));
+                }
+                &mut marks.subject
             }
             "created_at" => &mut marks.created_at,
             "updated_at" => &mut marks.updated_at,
@@ -213,6 +224,16 @@ fn implement(
     let listed = attributes.iter().map(|Attribute { name, marks: Marks { id, sensitive, stored, .. }, .. }| {
         quote!(#engine::Attribute { name: #name, id: #id, sensitive: #sensitive, stored: #stored })
     });
+    let subject = attributes.iter().find(|attribute| attribute.marks.subject).map(|Attribute { name, marks, .. }| {
+        let of = match &marks.subject_of {
+            Some(of) => quote!(::core::option::Option::Some(#of)),
+            None => quote!(::core::option::Option::None),
+        };
+        quote! {
+            const SUBJECT: ::core::option::Option<#engine::SubjectSpec> =
+                ::core::option::Option::Some(#engine::SubjectSpec { attribute: #name, of: #of });
+        }
+    });
     let specs = actions.iter().map(|action| quote_spanned!(action.span()=> spec::<#action>()));
     let single = attributes.iter().filter(|attribute| attribute.marks.identity);
     let identity_specs = single
@@ -240,6 +261,7 @@ fn implement(
             const ATTRIBUTES: &'static [#engine::Attribute] = &[#(#listed),*];
             const IDENTITIES: &'static [#engine::IdentitySpec] = &[#(#identity_specs),*];
             const RECORD_UNCHANGED: bool = #record_unchanged;
+            #subject
 
             fn actions() -> ::std::vec::Vec<#engine::ActionSpec> {
                 #[allow(dead_code)]

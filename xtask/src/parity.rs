@@ -9,81 +9,67 @@ use std::path::{Path, PathBuf};
 const FOLDERS: &[&str] = &["tests", "adapters-tests", "backends"];
 const PAGE: &str = "docs/parity.md";
 
-/// What a behaviour waits for that has no test yet.
-#[derive(Clone, Copy, PartialEq)]
-enum Waits {
-    No,
-    /// All of it comes with the vault.
-    Vault,
-    /// A half of it does, and the other one must have a test.
-    HalfVault,
-}
-
-use Waits::{HalfVault, No, Vault};
-
 /// What AshEvents does.
-const PARITY: &[(u8, &str, Waits)] = &[
-    (1, "Each create, update and destroy is one event, in the order in which they ran.", No),
-    (2, "Event and change are one step: if one cannot be written, neither is.", No),
-    (3, "An event tells record, action, actor, input, what else changed, metadata and time.", No),
-    (4, "Events have a dense number and a UUID of version 7.", No),
-    (5, "Ids of records are UUIDs, integers or text; a replay gives back those that no caller may set.", No),
-    (6, "The data of an event is the input as it was read, and nothing that the action does not know.", No),
-    (7, "What changed beyond the input is stored beside it, foreign keys among it, and never a copy of the input.", No),
-    (8, "An attribute that every update sets is among what changed.", No),
-    (9, "Metadata is any map; nested structs, maps and nulls come back as they were.", No),
-    (10, "Some actions only, or all but some, are recorded; what cannot be meant is an error at the start.", No),
-    (11, "Each action has a version, 1 unless it says otherwise.", No),
-    (12, "An upsert is one event, with the time at which it created or changed the record.", No),
-    (13, "A soft destroy leaves the record with its mark, a hard one does not; archiving is an update.", No),
-    (14, "Bulk actions write one event each, all of them or none, and none at all if they are ignored.", No),
-    (15, "Records can be written without an event.", No),
-    (16, "Sensitive input is stored as null, unless the resource asks for it or the log is encrypted.", HalfVault),
-    (17, "An action that fails keeps its message and writes nothing.", No),
-    (18, "An increment is recorded as what came of it.", No),
-    (19, "There are actors of several kinds, each with ids of its own.", No),
-    (20, "Nobody acts in nobody's name unless it is said.", No),
-    (21, "A part of the system acts under a name.", No),
-    (22, "An event has the time of its record, to the digit.", No),
-    (23, "Commits are serialized by a key: a default one, one made of the tenant, or one's own.", No),
-    (24, "A replay takes all events, or those up to an event or to a time.", No),
-    (25, "A replay clears first, also by a function of one's own.", No),
-    (26, "A replay runs no hook; changes that are named may run.", No),
-    (27, "A replay writes no event.", No),
-    (28, "A replay forces what was stored, or runs the action again where that is said.", No),
-    (29, "Old versions are routed to other actions and resources, to one or several.", No),
-    (30, "Related records and joins are rebuilt from their own events, once.", No),
-    (31, "A state machine replays to the state that it was in.", No),
-    (32, "Destroyed, archived and made again in any order, records replay exactly.", No),
-    (33, "An upsert replays as an update if the record is there, and else as a create.", No),
-    (34, "Events are encrypted at rest, and read and replayed with the vault.", Vault),
-    (35, "Events show no field, some or all to others.", No),
-    (36, "A policy guards the log.", No),
+const PARITY: &[(u8, &str)] = &[
+    (1, "Each create, update and destroy is one event, in the order in which they ran."),
+    (2, "Event and change are one step: if one cannot be written, neither is."),
+    (3, "An event tells record, action, actor, input, what else changed, metadata and time."),
+    (4, "Events have a dense number and a UUID of version 7."),
+    (5, "Ids of records are UUIDs, integers or text; a replay gives back those that no caller may set."),
+    (6, "The data of an event is the input as it was read, and nothing that the action does not know."),
+    (7, "What changed beyond the input is stored beside it, foreign keys among it, and never a copy of the input."),
+    (8, "An attribute that every update sets is among what changed."),
+    (9, "Metadata is any map; nested structs, maps and nulls come back as they were."),
+    (10, "Some actions only, or all but some, are recorded; what cannot be meant is an error at the start."),
+    (11, "Each action has a version, 1 unless it says otherwise."),
+    (12, "An upsert is one event, with the time at which it created or changed the record."),
+    (13, "A soft destroy leaves the record with its mark, a hard one does not; archiving is an update."),
+    (14, "Bulk actions write one event each, all of them or none, and none at all if they are ignored."),
+    (15, "Records can be written without an event."),
+    (16, "Sensitive input is stored as null, unless the resource asks for it or the log is encrypted."),
+    (17, "An action that fails keeps its message and writes nothing."),
+    (18, "An increment is recorded as what came of it."),
+    (19, "There are actors of several kinds, each with ids of its own."),
+    (20, "Nobody acts in nobody's name unless it is said."),
+    (21, "A part of the system acts under a name."),
+    (22, "An event has the time of its record, to the digit."),
+    (23, "Commits are serialized by a key: a default one, one made of the tenant, or one's own."),
+    (24, "A replay takes all events, or those up to an event or to a time."),
+    (25, "A replay clears first, also by a function of one's own."),
+    (26, "A replay runs no hook; changes that are named may run."),
+    (27, "A replay writes no event."),
+    (28, "A replay forces what was stored, or runs the action again where that is said."),
+    (29, "Old versions are routed to other actions and resources, to one or several."),
+    (30, "Related records and joins are rebuilt from their own events, once."),
+    (31, "A state machine replays to the state that it was in."),
+    (32, "Destroyed, archived and made again in any order, records replay exactly."),
+    (33, "An upsert replays as an update if the record is there, and else as a create."),
+    (34, "Events are encrypted at rest, and read and replayed with the vault."),
+    (35, "Events show no field, some or all to others."),
+    (36, "A policy guards the log."),
 ];
 
 /// What goes past it.
-const BEYOND: &[(u8, &str, Waits)] = &[
+const BEYOND: &[(u8, &str)] = &[
     (
         1,
         "A replay that dies leaves the old records whole; readers see old or new; commits go on and are in the result.",
-        No,
     ),
-    (2, "What a replay cannot apply is an error with its position, and changes nothing.", No),
-    (3, "Nobody's write is lost, and identities are unique.", No),
-    (4, "Replays run in windows and on several workers.", No),
-    (5, "Many callers share one turn at the log.", No),
-    (6, "One suite holds for every backend, one's own among them.", No),
+    (2, "What a replay cannot apply is an error with its position, and changes nothing."),
+    (3, "Nobody's write is lost, and identities are unique."),
+    (4, "Replays run in windows and on several workers."),
+    (5, "Many callers share one turn at the log."),
+    (6, "One suite holds for every backend, one's own among them."),
     (
         7,
         "A replay can be planned, and the records be held against the log; the past can be read without touching them.",
-        No,
     ),
-    (8, "Each subject has a key, which is rotated, and shredded.", Vault),
-    (9, "What is sensitive is never in clear text, whoever sets it.", HalfVault),
-    (10, "What is destroyed is not found, and not destroyed again.", No),
-    (11, "An update that changes nothing is recorded only where it is asked for.", No),
-    (12, "No open unit and no slow hook holds the log.", No),
-    (13, "Of two replays at once the second is refused, or both are right.", No),
+    (8, "Each subject has a key, which is rotated, and shredded."),
+    (9, "What is sensitive is never in clear text, whoever sets it."),
+    (10, "What is destroyed is not found, and not destroyed again."),
+    (11, "An update that changes nothing is recorded only where it is asked for."),
+    (12, "No open unit and no slow hook holds the log."),
+    (13, "Of two replays at once the second is refused, or both are right."),
 ];
 
 /// A test, by the file that it is in.
@@ -187,10 +173,10 @@ fn shown(tests: &[Test]) -> Result<Shown, String> {
     Ok(shown)
 }
 
-/// All rows: what it is, in words, and what it waits for.
-fn all() -> impl Iterator<Item = ((char, u8), &'static str, Waits)> {
-    let rows = |kind, rows: &'static [(u8, &'static str, Waits)]| {
-        rows.iter().map(move |(number, meaning, waits)| ((kind, *number), *meaning, *waits))
+/// All rows, and what each is in words.
+fn all() -> impl Iterator<Item = ((char, u8), &'static str)> {
+    let rows = |kind, rows: &'static [(u8, &'static str)]| {
+        rows.iter().map(move |(number, meaning)| ((kind, *number), *meaning))
     };
     rows('p', PARITY).chain(rows('e', BEYOND))
 }
@@ -199,9 +185,9 @@ fn label((kind, number): (char, u8)) -> String {
     if kind == 'p' { format!("P{number}") } else { format!("+{number}") }
 }
 
-/// What should have a test by now, and has none.
+/// What has no test.
 fn missing(shown: &Shown) -> Vec<String> {
-    let due = all().filter(|(key, _, waits)| *waits != Vault && !shown.contains_key(key));
+    let due = all().filter(|(key, _)| !shown.contains_key(key));
     due.map(|(key, ..)| label(key)).collect()
 }
 
@@ -209,13 +195,13 @@ fn page(shown: &Shown) -> String {
     let mut page = "# What AshEvents does, and what goes past it\n\n\
         Each row is shown by tests whose names begin with its number: `p12_` is P12, and `e7_` is +7. \
         `cargo xtask parity` makes this page from the sources of the tests, and `cargo xtask test` fails if it is not \
-        up to date, or if a row without a note has no test.\n"
+        up to date, or if a row has no test.\n"
         .to_owned();
     for (title, kind) in [("What AshEvents does", 'p'), ("Past it", 'e')] {
         // Writing to a String does not fail.
         let _ = write!(page, "\n## {title}\n\n| | What | Shown by |\n|---|---|---|\n");
-        for (key, meaning, waits) in all().filter(|(key, ..)| key.0 == kind) {
-            let tests = cell(shown.get(&key).map(Vec::as_slice).unwrap_or_default(), waits);
+        for (key, meaning) in all().filter(|(key, ..)| key.0 == kind) {
+            let tests = cell(shown.get(&key).map(Vec::as_slice).unwrap_or_default());
             let _ = writeln!(page, "| {} | {meaning} | {tests} |", label(key));
         }
     }
@@ -223,18 +209,13 @@ fn page(shown: &Shown) -> String {
 }
 
 /// The tests of a row, file by file.
-fn cell(tests: &[Test], waits: Waits) -> String {
+fn cell(tests: &[Test]) -> String {
     let mut files: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for test in tests {
         files.entry(&test.file).or_default().push(format!("`{}`", test.name));
     }
     let files = files.into_iter().map(|(file, names)| format!("[{file}](../{file}): {}", names.join(", ")));
-    let note = match waits {
-        Vault if tests.is_empty() => Some("*to come with the vault*".to_owned()),
-        HalfVault => Some("*the vault's half is to come with the vault*".to_owned()),
-        No | Vault => None,
-    };
-    let lines: Vec<String> = files.chain(note).collect();
+    let lines: Vec<String> = files.collect();
     if lines.is_empty() { "**none**".to_owned() } else { lines.join("<br>") }
 }
 
@@ -277,18 +258,16 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_test_is_missing_but_for_what_waits_for_the_vault() {
+    fn what_has_no_test_is_missing() {
         let every: Vec<Test> = (1..=36).map(|n| test(&format!("p{n}_x"))).collect();
         let every = [every, (1..=13).map(|n| test(&format!("e{n}_x"))).collect()].concat();
-        let without = |gone: &[&str]| -> Vec<Test> {
-            every.iter().filter(|test| !gone.iter().any(|gone| test.name == format!("{gone}_x"))).cloned().collect()
-        };
-        assert!(missing(&shown(&without(&["p34", "e8"])).unwrap()).is_empty());
-        assert_eq!(missing(&shown(&without(&["p4", "p16", "p34", "e9"])).unwrap()), ["P4", "P16", "+9"]);
-        let page = page(&shown(&without(&["p4", "p34"])).unwrap());
+        assert!(missing(&shown(&every).unwrap()).is_empty());
+        let some: Vec<Test> =
+            every.iter().filter(|test| !["p4_x", "p34_x", "e9_x"].contains(&test.name.as_str())).cloned().collect();
+        assert_eq!(missing(&shown(&some).unwrap()), ["P4", "P34", "+9"]);
+        let page = page(&shown(&some).unwrap());
         let row = |label: &str| page.lines().find(|line| line.starts_with(&format!("| {label} |"))).unwrap();
-        assert!(row("P4").ends_with("| **none** |") && row("P34").ends_with("| *to come with the vault* |"));
+        assert!(row("P4").ends_with("| **none** |"));
         assert!(row("P1").ends_with("| [tests/a.rs](../tests/a.rs): `p1_x` |"), "{}", row("P1"));
-        assert!(row("+8").ends_with(": `e8_x` |") && row("+9").contains("the vault's half"));
     }
 }

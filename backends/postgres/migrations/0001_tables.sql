@@ -1,4 +1,4 @@
--- The logs, their events and their records.
+-- The logs, their events, their records and their keys.
 --
 -- Text that is compared or sorted is so by its bytes (COLLATE "C"). JSON is kept as the text that it was. Columns of fixed
 -- width come first, so that no row has holes.
@@ -68,6 +68,24 @@ CREATE TABLE @schema@.identities (
     value      text COLLATE "C" NOT NULL,
     owner      text COLLATE "C" NOT NULL,
     PRIMARY KEY (log, generation, resource, name, value)
+);
+
+-- The keys of a subject, wrapped. `epoch` counts the changes after which nothing may be sealed as before.
+CREATE TABLE @schema@.keys (
+    log     bigint NOT NULL,
+    version bigint NOT NULL,
+    epoch   bigint NOT NULL,
+    subject text COLLATE "C" NOT NULL,
+    body    bytea NOT NULL,
+    PRIMARY KEY (log, subject)
+);
+
+-- In whose row a key is, or was.
+CREATE TABLE @schema@.key_ids (
+    log     bigint NOT NULL,
+    id      bytea NOT NULL,
+    subject text COLLATE "C" NOT NULL,
+    PRIMARY KEY (log, id)
 );
 
 -- A row to lock while a log is rebuilt, where there are no advisory locks.

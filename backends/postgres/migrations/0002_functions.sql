@@ -13,13 +13,14 @@ BEGIN
 END;
 $$;
 
--- All that the commits of a batch find: heads, known event ids, records, owners of identities. One snapshot.
+-- All that the commits of a batch find: heads, known event ids, records, owners of identities, how far keys are. One
+-- snapshot.
 --
 -- Each row is looked up by its whole key: OFFSET 0 keeps the planner from joining by a part of it, as it would while a table
 -- has no statistics; and `log + 0` from looking an event up by its log alone. It is planned once: to plan it anew costs more
 -- than to run it.
 CREATE FUNCTION @schema@.view_batch(
-    text[], text[], bigint[], uuid[], bigint[], text[], text[], bigint[], text[], text[], text[]
+    text[], text[], bigint[], uuid[], bigint[], text[], text[], bigint[], text[], text[], text[], bigint[], text[]
 ) RETURNS TABLE (kind integer, place bigint, a bigint, b bigint, c bigint, d bigint, e bigint, f integer, g text)
 LANGUAGE plpgsql STABLE
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
@@ -64,7 +65,17 @@ BEGIN
         WHERE known.log = log.id AND known.generation = log.generation AND known.resource = asked.resource
             AND known.name = asked.name AND known.value = asked.value
         OFFSET 0
-    ) i;
+    ) i
+    UNION ALL
+    SELECT 4, asked.at, k.version, k.epoch, NULL, NULL, NULL, NULL, NULL
+    FROM unnest($12::bigint[], $13::text[]) WITH ORDINALITY AS asked(log, subject, at)
+    JOIN log ON log.at = asked.log
+    CROSS JOIN LATERAL (
+        SELECT known.version, known.epoch
+        FROM @schema@.keys known
+        WHERE known.log = log.id AND known.subject = asked.subject
+        OFFSET 0
+    ) k;
 END;
 $$;
 
@@ -74,6 +85,7 @@ $$;
 CREATE FUNCTION @schema@.write_batch(
     ones bigint[], firsts integer[], seconds integer[],
     log_ids bigint[], log_names text[], log_tenants text[], log_versions bigint[], log_positions bigint[],
+    log_states smallint[], log_rewound_to bigint[],
     event_log integer[], event_position bigint[], event_revision bigint[], event_occurred_at bigint[],
     event_version bigint[], event_id uuid[], event_action_type smallint[], event_resource text[], event_record_id text[],
     event_action text[], event_actor_kind text[], event_actor_id text[], event_data text[], event_changed text[],
@@ -83,7 +95,9 @@ CREATE FUNCTION @schema@.write_batch(
     record_attributes text[], record_identities text[],
     freed_log integer[], freed_generation bigint[], freed_resource text[], freed_name text[], freed_value text[],
     taken_log integer[], taken_generation bigint[], taken_resource text[], taken_name text[], taken_value text[],
-    taken_owner text[]
+    taken_owner text[],
+    key_log integer[], key_subject text[], key_version bigint[], key_epoch bigint[], key_body bytea[],
+    key_id_log integer[], key_id bytea[], key_id_subject text[]
 ) RETURNS void
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
 AS $$
@@ -106,9 +120,9 @@ BEGIN
             RETURNING l.id INTO added;
             ids[i] := added;
         ELSE
-            -- A log that took a commit is live: a rewound one is taken as it is by that commit.
             UPDATE @schema@.logs
-            SET version = log_versions[i] + 1, position = log_positions[i], state = 0, rewound_to = NULL
+            SET version = log_versions[i] + 1, position = log_positions[i], state = log_states[i],
+                rewound_to = log_rewound_to[i]
             WHERE id = log_ids[i] AND version = log_versions[i];
         END IF;
         IF NOT FOUND THEN
@@ -156,6 +170,20 @@ BEGIN
             AS i(a, b, c, d, e, f)
         ON CONFLICT (log, generation, resource, name, value) DO UPDATE SET owner = excluded.owner;
     END IF;
+
+    IF cardinality(key_log) > 0 THEN
+        INSERT INTO @schema@.keys AS known (log, subject, version, epoch, body)
+        SELECT ids[k.a], k.b, k.c, k.d, k.e
+        FROM unnest(key_log, key_subject, key_version, key_epoch, key_body) AS k(a, b, c, d, e)
+        ON CONFLICT (log, subject) DO UPDATE
+        SET version = excluded.version, epoch = excluded.epoch, body = excluded.body;
+    END IF;
+    IF cardinality(key_id_log) > 0 THEN
+        INSERT INTO @schema@.key_ids AS known (log, id, subject)
+        SELECT ids[k.a], k.b, k.c
+        FROM unnest(key_id_log, key_id, key_id_subject) AS k(a, b, c)
+        ON CONFLICT (log, id) DO UPDATE SET subject = excluded.subject;
+    END IF;
 END;
 $$;
 
@@ -176,6 +204,8 @@ BEGIN
     PERFORM set_config('rekindle.dropping_log', '', true);
     DELETE FROM @schema@.records r WHERE r.log = dropped;
     DELETE FROM @schema@.identities i WHERE i.log = dropped;
+    DELETE FROM @schema@.keys k WHERE k.log = dropped;
+    DELETE FROM @schema@.key_ids k WHERE k.log = dropped;
     DELETE FROM @schema@.rebuilds b WHERE b.log = dropped;
     DELETE FROM @schema@.logs l WHERE l.id = dropped;
     RETURN events;

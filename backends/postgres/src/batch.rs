@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use rekindle_core::types::{Check, Commit, Committed, EventId, Identity, Limits, LockKey, LogId, Payload, RecordKey};
+use rekindle_core::types::{
+    Check, Commit, Committed, EventId, Identity, Limits, LockKey, LogId, Payload, RecordKey, Subject,
+};
 use rekindle_core::{Error, ErrorKind, Result};
 
 use crate::config::LockMode;
+use crate::rows::bigint;
 
 /// The bytes of the commits that are written at once; more are written in several steps.
 const STEP_BYTES: usize = 32 << 20;
@@ -40,7 +43,8 @@ fn size_of(commit: &Commit) -> usize {
         state.identities.iter().map(|identity| 2 * (identity.name.len() + identity.value.len())).sum()
     };
     let records: usize = states.map(|state| 200 + state.attributes.as_str().len() + identities(state)).sum();
-    events + records + commit.checks.len() * 100
+    let keys: usize = commit.keys.iter().map(|write| 100 + write.row.body.len() + write.new_ids.len() * 100).sum();
+    events + records + keys + (commit.checks.len() + commit.guards.len()) * 100
 }
 
 /// What can be refused without looking at the store.
@@ -66,6 +70,10 @@ pub(crate) fn check(commit: &Commit, limits: &Limits) -> Result<()> {
         if write.state.as_ref().is_some_and(|state| state.attributes.as_str().as_bytes().contains(&0)) {
             return Err(Error::invalid(format!("{} holds text with a NUL character, which is no JSON", write.key)));
         }
+    }
+    for write in &commit.keys {
+        bigint(write.row.version, "the version of keys")?;
+        bigint(write.row.epoch, "the epoch of keys")?;
     }
     Ok(())
 }
@@ -142,6 +150,7 @@ pub(crate) struct Asked {
     pub(crate) events: Vec<(i64, EventId)>,
     pub(crate) records: Vec<(i64, RecordKey)>,
     pub(crate) identities: Vec<(i64, Identity)>,
+    pub(crate) subjects: Vec<(i64, Subject)>,
 }
 
 impl Asked {
@@ -159,6 +168,9 @@ impl Asked {
                 let identities = write.state.iter().flat_map(|state| &state.identities);
                 asked.identities.extend(identities.map(|identity| (log, identity.of(&write.key.resource))));
             }
+            let guarded = commit.guards.iter().map(|guard| &guard.subject);
+            let written = commit.keys.iter().map(|write| &write.row.subject);
+            asked.subjects.extend(guarded.chain(written).map(|subject| (log, subject.clone())));
             for check in &commit.checks {
                 match check {
                     Check::Record { key, .. } => asked.records.push((log, key.clone())),

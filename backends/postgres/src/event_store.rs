@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rekindle_core::Result;
-use rekindle_core::store::{EventStore, Head, StoreInfo};
+use rekindle_core::store::{EventStore, Head, KeyStore, StoreInfo};
 use rekindle_core::types::{Commit, Committed, Event, EventQuery, LogId, Page, Position};
 
 use crate::PostgresBackend;
@@ -14,6 +14,10 @@ use crate::error::broken_off;
 impl EventStore for PostgresBackend {
     fn info(&self) -> StoreInfo {
         StoreInfo::new("postgres", self.store.durability).with_limits(self.store.config.limits.clone())
+    }
+
+    fn key_store(&self) -> Option<&dyn KeyStore> {
+        Some(self)
     }
 
     async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {

@@ -27,6 +27,8 @@ mod copy;
 mod error;
 mod event_store;
 mod generations;
+mod key_store;
+mod lists;
 mod load;
 mod migrate;
 mod open;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rekindle_core::store::{Head, LoadedRecord, LogState};
 use rekindle_core::types::{
-    ActionName, ActionType, Actor, Event, EventId, Generation, IdentityValue, Json, NewEvent, Payload, Position,
-    Record, RecordId, RecordKey, ResourceName, Revision, Timestamp, WriteState,
+    ActionName, ActionType, Actor, Event, EventId, Generation, IdentityValue, Json, KeyRow, KeyVersion, NewEvent,
+    Payload, Position, Record, RecordId, RecordKey, ResourceName, Revision, Subject, Timestamp, WriteState,
 };
 use rekindle_core::{Error, Result};
 use sqlx::Row;
@@ -93,6 +93,10 @@ impl<'a> Columns<'a> {
         self.text_or_null(at)?.ok_or_else(|| null(at))
     }
 
+    pub(crate) fn bytes(self, at: usize) -> Result<&'a [u8]> {
+        self.raw(at)?.ok_or_else(|| null(at))
+    }
+
     /// A place in what was asked for, as `WITH ORDINALITY` gives it.
     pub(crate) fn place(self, at: usize) -> Result<usize> {
         let place = self.count(at)?.checked_sub(1).and_then(|place| usize::try_from(place).ok());
@@ -113,6 +117,15 @@ pub(crate) fn head(position: u64, generation: u64, state: i32, rewound_to: Optio
         (state, to) => return Err(damaged(format!("the state of a log is {state}, rewound to {to:?}"))),
     };
     Ok(Head { position: Position::new(position), generation: Generation::new(generation), state })
+}
+
+/// The state of a log as the database keeps it: its code, and the position that it is rewound to.
+pub(crate) fn state_codes(state: LogState) -> Result<(i16, Option<i64>)> {
+    Ok(match state {
+        LogState::Live => (0, None),
+        LogState::Rebuilding => (1, None),
+        LogState::Rewound(to) => (2, Some(bigint(to.get(), "the position")?)),
+    })
 }
 
 /// The type of an action as the database keeps it.
@@ -263,4 +276,20 @@ pub(crate) fn loaded(columns: Columns<'_>, first: usize, key: RecordKey) -> Resu
     };
     let (revision, state) = read().map_err(|error: Error| error.at(format!("the record {key}")))?;
     Ok(LoadedRecord { key, revision, state })
+}
+
+/// How far the keys of a subject are, from the columns version and epoch.
+pub(crate) fn key_version(columns: Columns<'_>, first: usize) -> Result<KeyVersion> {
+    Ok(KeyVersion { version: columns.count(first)?, epoch: columns.count(first + 1)? })
+}
+
+/// The keys of a subject, from the columns subject, version, epoch, body.
+pub(crate) fn keys(columns: Columns<'_>, first: usize) -> Result<KeyRow> {
+    let text = columns.text(first)?;
+    let read = || {
+        let subject = Subject::new(text).map_err(|source| damaged("this is no subject").with_source(source))?;
+        let KeyVersion { version, epoch } = key_version(columns, first + 1)?;
+        Ok(KeyRow { subject, version, epoch, body: columns.bytes(first + 3)?.to_vec() })
+    };
+    read().map_err(|error: Error| error.at(format!("the keys of {text}")))
 }

@@ -53,12 +53,16 @@ statements! {
     free_identities = "free_identities.sql";
     get = "get.sql";
     head = "head.sql";
+    keys = "keys.sql";
+    keys_by_id = "keys_by_id.sql";
     list_backward = "list_backward.sql";
     list_forward = "list_forward.sql";
+    list_keys = "list_keys.sql";
     loaded = "loaded.sql";
     lock = "lock.sql";
     lock_head = "lock_head.sql";
     lock_heads = "lock_heads.sql";
+    logs_with_keys = "logs_with_keys.sql";
     migrations = "migrations.sql";
     notify = "notify.sql";
     owners = "owners.sql";

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use rekindle_core::Result;
 use rekindle_core::store::decide::View;
 use rekindle_core::store::{Head, LoadedRecord};
-use rekindle_core::types::{Event, EventId, Identity, Json, LogId, RecordId, RecordKey, Revision, WriteState};
+use rekindle_core::types::{
+    Event, EventId, Identity, Json, KeyVersion, LogId, RecordId, RecordKey, Revision, Subject, WriteState,
+};
 use sqlx::PgConnection;
 
 use crate::batch::Asked;
@@ -23,6 +25,7 @@ pub(crate) struct LogSeen {
     events: HashMap<EventId, Event>,
     records: HashMap<RecordKey, LoadedRecord>,
     owners: HashMap<Identity, RecordId>,
+    keys: HashMap<Subject, KeyVersion>,
 }
 
 /// All that was asked for, of one snapshot.
@@ -53,6 +56,10 @@ impl View for Seen {
 
     fn owner(&self, log: &LogId, identity: &Identity) -> Result<Option<RecordId>> {
         Ok(self.log(log).and_then(|seen| seen.owners.get(identity)).cloned())
+    }
+
+    fn keys(&self, log: &LogId, subject: &Subject) -> Result<KeyVersion> {
+        Ok(self.log(log).and_then(|seen| seen.keys.get(subject)).copied().unwrap_or_default())
     }
 }
 
@@ -95,6 +102,8 @@ pub(crate) async fn fetch(connection: &mut PgConnection, sql: &Sql, asked: &Aske
         let record_logs: Vec<_> = asked.records.iter().map(|(log, _)| *log).collect();
         let resources: Vec<_> = asked.records.iter().map(|(_, key)| key.resource.as_str()).collect();
         let record_ids: Vec<_> = asked.records.iter().map(|(_, key)| key.id.as_str()).collect();
+        let (subject_logs, subjects): (Vec<_>, Vec<_>) =
+            asked.subjects.iter().map(|(log, subject)| (*log, subject.as_str())).unzip();
         let identity_logs: Vec<_> = asked.identities.iter().map(|(log, _)| *log).collect();
         let identity = |part: fn(&Identity) -> &str| -> Vec<&str> {
             asked.identities.iter().map(|(_, identity)| part(identity)).collect()
@@ -111,6 +120,8 @@ pub(crate) async fn fetch(connection: &mut PgConnection, sql: &Sql, asked: &Aske
             .bind(identity(|identity| identity.resource.as_str()))
             .bind(identity(|identity| &identity.name))
             .bind(identity(|identity| &identity.value))
+            .bind(subject_logs)
+            .bind(subjects)
             .fetch_all(&mut *connection)
             .await?
     };
@@ -156,6 +167,11 @@ fn take(seen: &mut Seen, asked: &Asked, columns: Columns<'_>, known: &mut Vec<us
             let (log, identity) = asked.identities.get(place).ok_or_else(unasked)?;
             let owner = RecordId::new(columns.text(8)?)?;
             entry(seen, asked, *log).ok_or_else(unasked)?.owners.insert(identity.clone(), owner);
+        }
+        4 => {
+            let (log, subject) = asked.subjects.get(place).ok_or_else(unasked)?;
+            let keys = rows::key_version(columns, 2).map_err(|error| error.at(format!("the keys of {subject}")))?;
+            entry(seen, asked, *log).ok_or_else(unasked)?.keys.insert(subject.clone(), keys);
         }
         _ => return Err(unasked()),
     }

@@ -1,13 +1,13 @@
 //! What the function `commit` answers for one commit.
 
 use redis::Value;
-use rekindle_core::store::decide::rebuilding;
-use rekindle_core::types::{Check, Commit, Committed, CommittedEvent, EventId, Identity, Position, Revision};
+use rekindle_core::store::decide::{key_changed, rebuilding};
+use rekindle_core::types::{Check, Commit, Committed, CommittedEvent, EventId, Identity, Position, Revision, Subject};
 use rekindle_core::{Error, ErrorKind, Result};
 
 use crate::batch::changes;
 use crate::error::unexpected;
-use crate::rows::number;
+use crate::rows::{damaged_keys, number};
 use crate::store::{bytes, text};
 
 const TO: &str = "commit";
@@ -45,6 +45,9 @@ fn refusal(parts: Vec<Value>, commit: &Commit) -> Result<Error> {
         Value::Int(place) => usize::try_from(place).map_err(|_| unexpected(TO)),
         _ => Err(unexpected(TO)),
     };
+    // The checks that the function counts begin with the guards and the writes of keys.
+    let of_check =
+        |place: usize| place.checked_sub(commit.guards.len() + commit.keys.len()).ok_or_else(|| unexpected(TO));
     let event_id = |place: usize| {
         let change = changes(commit).nth(place).and_then(|change| change.event.as_ref());
         change.map(|event| event.id).ok_or_else(|| unexpected(TO))
@@ -70,8 +73,10 @@ fn refusal(parts: Vec<Value>, commit: &Commit) -> Result<Error> {
             );
             Ok(Error::new(ErrorKind::Rewound { at }, message))
         }
+        "V" => Ok(key_changed(&Subject::new(text(next()?, TO)?)?)),
+        "D" => Ok(damaged_keys(&Subject::new(text(next()?, TO)?)?)),
         "K" => {
-            let place = place(next()?)?;
+            let place = of_check(place(next()?)?)?;
             let actual = revision(next()?)?;
             match commit.checks.get(place) {
                 Some(Check::Record { key, expected }) => failed(expected.verify_check(key, actual)),
@@ -79,7 +84,7 @@ fn refusal(parts: Vec<Value>, commit: &Commit) -> Result<Error> {
             }
         }
         "O" => {
-            let place = place(next()?)?;
+            let place = of_check(place(next()?)?)?;
             let actual = text(next()?, TO)?;
             match commit.checks.get(place) {
                 Some(Check::Identity { identity, owner }) => Ok(other_owner(identity, &actual, owner.as_ref())),

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use redis::Cmd;
-use rekindle_core::types::{Change, Check, Commit, EventId, Expected, RecordId, RecordKey, ResourceName};
+use rekindle_core::types::{Change, Check, Commit, EventId, Expected, RecordId, RecordKey, ResourceName, Subject};
 use rekindle_core::{Error, ErrorKind, Result, codec};
 
 use crate::commit::locks;
 use crate::keys::{self, Tag};
-use crate::rows::{identity_field, record_tail};
+use crate::rows::{encode_keys, identity_field, record_tail};
 
 /// Commits beyond so many bytes go by another call. A server takes many more, and would be busy for long.
 pub(crate) const MOST_BYTES: usize = 8 << 20;
@@ -28,7 +28,8 @@ impl<'a> Encoded<'a> {
         let events = commit.events().map(codec::encode).collect::<Result<Vec<_>>>()?;
         let states =
             commit.writes().filter_map(|write| write.state.as_ref()).map(|state| state.attributes.as_str().len());
-        let bytes = events.iter().map(Vec::len).sum::<usize>() + states.sum::<usize>();
+        let keys = commit.keys.iter().map(|write| write.row.body.len());
+        let bytes = events.iter().map(Vec::len).sum::<usize>() + states.sum::<usize>() + keys.sum::<usize>();
         if bytes > MOST_BYTES_OF_ONE {
             let message = format!("a commit has {bytes} bytes; Redis takes at most {MOST_BYTES_OF_ONE} at once");
             return Err(Error::new(ErrorKind::TooLarge, message));
@@ -164,6 +165,34 @@ impl Buckets {
     }
 }
 
+/// The subjects whose keys the commits are about, each once.
+#[derive(Default)]
+struct Subjects<'a> {
+    names: Vec<&'a Subject>,
+    /// The number of each, from 1.
+    numbers: HashMap<&'a Subject, usize>,
+}
+
+impl<'a> Subjects<'a> {
+    fn of(commits: &[Encoded<'a>]) -> Self {
+        let mut subjects = Self::default();
+        for Encoded { commit, .. } in commits {
+            let guarded = commit.guards.iter().map(|guard| &guard.subject);
+            for subject in commit.keys.iter().map(|write| &write.row.subject).chain(guarded) {
+                let next = subjects.names.len() + 1;
+                if *subjects.numbers.entry(subject).or_insert(next) == next {
+                    subjects.names.push(subject);
+                }
+            }
+        }
+        subjects
+    }
+
+    fn number(&self, subject: &Subject) -> usize {
+        self.numbers.get(subject).copied().unwrap_or(0)
+    }
+}
+
 /// Writes the arguments of a call.
 pub(crate) fn write(call: &mut Cmd, tag: &Tag, mode: &str, publish: &str, commits: &[Encoded<'_>]) {
     let records = Records::of(commits);
@@ -190,27 +219,53 @@ pub(crate) fn write(call: &mut Cmd, tag: &Tag, mode: &str, publish: &str, commit
             call.arg(id.as_str());
         }
     }
+    let subjects = Subjects::of(commits);
+    call.arg(subjects.names.len());
+    for subject in &subjects.names {
+        call.arg(subject.as_str());
+    }
     call.arg(commits.len());
     let numbers = buckets.numbers();
     for encoded in commits {
-        write_commit(call, &records, encoded, &numbers);
+        write_commit(call, &records, &subjects, encoded, &numbers);
     }
 }
 
-fn write_commit(call: &mut Cmd, records: &Records<'_>, encoded: &Encoded<'_>, ids: &HashMap<EventId, usize>) {
+fn write_commit(
+    call: &mut Cmd,
+    records: &Records<'_>,
+    subjects: &Subjects<'_>,
+    encoded: &Encoded<'_>,
+    ids: &HashMap<EventId, usize>,
+) {
     let commit = encoded.commit;
     let of_check = |check: &Check| if matches!(check, Check::Record { .. }) { 3 } else { 4 };
     let of_change = |change: &Change| match (&change.event, &change.write) {
         (Some(_), Some(_)) => 6,
         _ => 4,
     };
-    let (checks, count) = (commit.checks.len(), changes(commit).count());
+    let (of_guards, of_keys) = (commit.guards.len() * 3, commit.keys.len() * 5);
+    let checks = commit.guards.len() + commit.keys.len() + commit.checks.len();
+    let count = changes(commit).count();
     if checks == 0 && count == 1 && commit.accepts.is_none() {
         call.arg("s");
     } else {
-        let values = commit.checks.iter().map(of_check).sum::<usize>() + changes(commit).map(of_change).sum::<usize>();
-        let accepts = commit.accepts.map_or_else(String::new, |at| at.to_string());
+        let of_checks = of_guards + of_keys + commit.checks.iter().map(of_check).sum::<usize>();
+        let values = of_checks + changes(commit).map(of_change).sum::<usize>();
+        let accepts = match commit.accepts {
+            Some(at) => at.to_string(),
+            None if commit.is_of_keys() => "*".to_owned(),
+            None => String::new(),
+        };
         call.arg(values + 3).arg(checks).arg(count).arg(accepts);
+    }
+    for guard in &commit.guards {
+        call.arg("g").arg(subjects.number(&guard.subject)).arg(&guard.epoch.to_be_bytes()[..]);
+    }
+    for write in &commit.keys {
+        call.arg("k").arg(subjects.number(&write.row.subject)).arg(&write.expected.to_be_bytes()[..]);
+        let new_ids: Vec<u8> = write.new_ids.iter().flat_map(|id| *id.as_bytes()).collect();
+        call.arg(&encode_keys(&write.row)[..]).arg(&new_ids[..]);
     }
     for check in &commit.checks {
         match check {

@@ -46,9 +46,15 @@ impl Store {
             let tag = self.tag(&log);
             let mut waiting = Vec::new();
             let mut bytes = 0;
+            let writes_keys = |place: &usize| batch.get(*place).is_some_and(|commit| !commit.keys.is_empty());
+            let keyed = if places.iter().any(writes_keys) { self.enter_keyed(&log).await } else { Ok(()) };
             for place in places {
                 let Some(commit) = batch.get(place) else { continue };
-                match Encoded::new(place, commit) {
+                let encoded = match &keyed {
+                    Err(error) if !commit.keys.is_empty() => Err(error.clone()),
+                    _ => Encoded::new(place, commit),
+                };
+                match encoded {
                     Err(error) => answers.push((place, Err(error))),
                     Ok(encoded) => {
                         bytes += encoded.bytes;

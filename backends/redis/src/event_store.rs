@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use rekindle_core::Result;
-use rekindle_core::store::{EventStore, Head, StoreInfo};
+use rekindle_core::store::{EventStore, Head, KeyStore, StoreInfo};
 use rekindle_core::types::{Commit, Committed, Event, EventQuery, LogId, Page, Position};
 
 use crate::RedisBackend;
@@ -11,6 +11,10 @@ use crate::RedisBackend;
 impl EventStore for RedisBackend {
     fn info(&self) -> StoreInfo {
         StoreInfo::new("redis", self.store.durability).with_limits(self.store.config.limits.clone())
+    }
+
+    fn key_store(&self) -> Option<&dyn KeyStore> {
+        Some(self)
     }
 
     async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {

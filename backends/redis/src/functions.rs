@@ -9,6 +9,7 @@ use redis::{Cmd, cmd};
 
 const FILES: &[&str] = &[
     include_str!("lua/prelude.lua"),
+    include_str!("lua/keys.lua"),
     include_str!("lua/commit.lua"),
     include_str!("lua/read.lua"),
     include_str!("lua/rebuild.lua"),

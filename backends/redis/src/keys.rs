@@ -7,7 +7,11 @@
 //! generations that are to be removed `:x` (a set); the tokens of a rebuild `:b` and of fences `:f:LOCK`. Readers are woken by
 //! the channel `:n`.
 //!
-//! A lock key has a tag of its own, `{prefix::LOCK}`, with the list of its logs `:logs` and its fence `:f`.
+//! The vault's keys are of no generation: their rows by subject `:k` (a hash), the subject of each key id `:ki` (a hash), and
+//! the subjects in order `:kl` (a sorted set).
+//!
+//! A lock key has a tag of its own, `{prefix::LOCK}`, with the list of its logs `:logs` and its fence `:f`. The logs that have
+//! the vault's keys are in the set `{prefix:::keys}`.
 
 use std::fmt::Write;
 
@@ -56,6 +60,21 @@ impl Tag {
         format!("{}:f:{lock}", self.0)
     }
 
+    /// The rows of the vault's keys.
+    pub(crate) fn keys(&self) -> String {
+        format!("{}:k", self.0)
+    }
+
+    /// The subject of each id of the vault's keys.
+    pub(crate) fn key_ids(&self) -> String {
+        format!("{}:ki", self.0)
+    }
+
+    /// The subjects that have keys, in order.
+    pub(crate) fn subjects(&self) -> String {
+        format!("{}:kl", self.0)
+    }
+
     pub(crate) fn channel(&self) -> String {
         format!("{}:n", self.0)
     }
@@ -65,6 +84,11 @@ impl Tag {
 pub(crate) fn of_lock(prefix: &str, lock: &str) -> [String; 2] {
     let tag = format!("{{{}::{lock}}}", escaped(prefix));
     [format!("{tag}:logs"), format!("{tag}:f")]
+}
+
+/// The set of the logs that have the vault's keys. Its tag is no log's and no lock key's: neither has an empty name.
+pub(crate) fn keyed_logs(prefix: &str) -> String {
+    format!("{{{}:::keys}}", escaped(prefix))
 }
 
 /// A lock key as text.
@@ -127,6 +151,7 @@ mod tests {
         let tags = [("p", None), ("p", Some("a")), ("p", Some("%61")), ("p:main", None), ("p", Some("é"))];
         let tags: std::collections::HashSet<_> = tags.iter().map(|(p, t)| Tag::of(p, &log(*t))).collect();
         assert_eq!(tags.len(), 5);
+        assert_eq!(keyed_logs("a b"), "{a%20b:::keys}");
         assert_eq!(of_lock("p", &lock(LockKey::Two(-1, 2)))[0], "{p::-1.2}:logs");
     }
 

@@ -29,6 +29,8 @@ mod config;
 mod error;
 mod event_store;
 mod functions;
+mod key_store;
+mod keyed;
 mod keys;
 mod lease;
 mod link;

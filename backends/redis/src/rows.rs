@@ -2,7 +2,8 @@
 
 use rekindle_core::store::{Head, LoadedRecord, LogState};
 use rekindle_core::types::{
-    Event, Generation, IdentityValue, Json, NewEvent, Position, Record, RecordKey, Revision, WriteState,
+    Event, Generation, IdentityValue, Json, KeyRow, NewEvent, Position, Record, RecordKey, Revision, Subject,
+    WriteState,
 };
 use rekindle_core::{Error, Result, codec};
 
@@ -10,6 +11,8 @@ use rekindle_core::{Error, Result, codec};
 const VERSION: u8 = 1;
 /// The bytes before an event: version, revision, and the positions of the record's event before it and of its landmark.
 const EVENT_HEAD: usize = 21;
+/// The bytes before the keys of a subject: version of the row, version and epoch of the keys.
+const KEYS_HEAD: usize = 17;
 
 /// An event, from its row: the row's place is its position.
 pub(crate) fn decode_event(row: &[u8], position: Position) -> Result<Event> {
@@ -92,6 +95,32 @@ fn decode_identities(section: &[u8]) -> Result<Vec<IdentityValue>> {
             _ => return Err(cut("the identities of a record")),
         }
     }
+}
+
+/// The row of the keys of a subject: what follows the version of rows is what a commit compares.
+pub(crate) fn encode_keys(row: &KeyRow) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(KEYS_HEAD + row.body.len());
+    bytes.push(VERSION);
+    bytes.extend(row.version.to_be_bytes());
+    bytes.extend(row.epoch.to_be_bytes());
+    bytes.extend(&row.body);
+    bytes
+}
+
+/// The keys of a subject, from their row.
+pub(crate) fn decode_keys(row: &[u8], subject: Subject) -> Result<KeyRow> {
+    match row {
+        [VERSION, rest @ ..] if row.len() >= KEYS_HEAD => {
+            let (version, epoch) = (u64_at(rest, 0)?, u64_at(rest, 8)?);
+            Ok(KeyRow { subject, version, epoch, body: row.get(KEYS_HEAD..).unwrap_or_default().to_vec() })
+        }
+        _ => Err(damaged_keys(&subject)),
+    }
+}
+
+/// The error for a row of keys that cannot be decoded.
+pub(crate) fn damaged_keys(subject: &Subject) -> Error {
+    Error::corrupt(format!("the row of the keys of {subject} is damaged, or of another version of Rekindle"))
 }
 
 /// The head of a log, from the fields `v`, `p`, `g` and `s`.
@@ -178,6 +207,21 @@ mod tests {
         }
         let other = decode_record(&[9, 0], &record(None).key).unwrap_err();
         assert_eq!(other.message(), "the record shop.order/1: a row has the version 9; known is 1");
+    }
+
+    #[test]
+    fn keys_are_read_back_as_they_were_and_damage_is_told() {
+        let subject = Subject::new("shop.order/1").unwrap();
+        for body in [vec![], vec![0, 255, 1]] {
+            let row = KeyRow { subject: subject.clone(), version: u64::MAX, epoch: (1 << 53) + 1, body };
+            assert_eq!(decode_keys(&encode_keys(&row), subject.clone()).unwrap(), row);
+            let mut damaged = encode_keys(&row);
+            damaged[0] = 2;
+            for damaged in [&damaged[..], &encode_keys(&row)[..16], &[]] {
+                let error = decode_keys(damaged, subject.clone()).unwrap_err();
+                assert!(error.message().contains("shop.order/1"), "{error}");
+            }
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::config::{Code, RedisConfig};
 use crate::error::{Outcome, Refused, indeterminate, outcome, unchanged};
 use crate::functions::{self, Function, Way};
+use crate::keyed::Keyed;
 use crate::keys::Tag;
 use crate::link::{Failure, Link};
 use crate::server;
@@ -24,6 +25,7 @@ pub(crate) struct Store {
     pub(crate) way: Way,
     pub(crate) durability: Durability,
     pub(crate) watchers: Watchers,
+    pub(crate) keyed: Keyed,
     pub(crate) hints: Hints,
 }
 
@@ -70,8 +72,15 @@ impl Store {
         let link = Link::new(url, &config).map_err(|error| unchanged(error, false))?;
         let hints = Hints::new(&config, &link);
         let way = if config.code == Code::Scripts { Way::Scripts } else { Way::Functions };
-        let mut store =
-            Self { link, way, hints, durability: Durability::Process, watchers: Watchers::default(), config };
+        let mut store = Self {
+            link,
+            way,
+            hints,
+            durability: Durability::Process,
+            watchers: Watchers::default(),
+            keyed: Keyed::default(),
+            config,
+        };
         store.durability = server::check(&store).await?;
         match store.load_code().await {
             Err(failure) if store.config.code == Code::Auto && has_no_functions(&failure) => {

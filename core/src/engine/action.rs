@@ -165,6 +165,7 @@ pub struct ActionSpec {
     pub(crate) resource: &'static str,
     pub(crate) kind: ActionKind,
     pub(crate) version: u32,
+    pub(crate) sensitive: &'static [&'static str],
     pub(crate) run: fn(&Json, Option<&Json>, &Context) -> Result<Option<Json>>,
 }
 
@@ -184,7 +185,14 @@ impl ActionSpec {
             }
             after.as_ref().map(Json::from_value).transpose()
         }
-        Self { name: A::NAME, resource: A::Resource::NAME, kind: A::KIND, version: A::VERSION, run: run::<A> }
+        Self {
+            name: A::NAME,
+            resource: A::Resource::NAME,
+            kind: A::KIND,
+            version: A::VERSION,
+            sensitive: A::SENSITIVE,
+            run: run::<A>,
+        }
     }
 
     /// Its name.

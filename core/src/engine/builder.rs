@@ -12,11 +12,14 @@ use super::hook::Hook;
 use super::log::{Engine, Log};
 use super::policy::Policy;
 use super::public::PublicFields;
-use super::registry::Registry;
+use super::opened::{OpenedEvents, OpenedRecords};
+use super::registry::{OnRedacted, Registry};
 use super::resource::Resource;
-use crate::error::Result;
+use super::sealer::{Sealer, log_subject};
+use crate::error::{Error, Result, VaultFault};
 use crate::store::{EventStore, ResourceStore};
 use crate::types::{DefaultLockKeys, Event, LockKeys, LogId};
+use crate::vault::{Vault, VaultConfig};
 
 /// A store to open a log on: both halves of a backend, or events only.
 #[derive(Clone)]
@@ -61,6 +64,7 @@ pub struct Builder {
     lock_keys: Arc<dyn LockKeys>,
     queue: usize,
     attempts: usize,
+    vault: Option<VaultConfig>,
 }
 
 impl Builder {
@@ -84,6 +88,7 @@ impl Builder {
             lock_keys: Arc::new(DefaultLockKeys::default()),
             queue: 4_096,
             attempts: 32,
+            vault: None,
         }
     }
 
@@ -129,6 +134,19 @@ impl Builder {
         change: impl Fn(&mut R, &Event, &Context) + Send + Sync + 'static,
     ) -> Self {
         self.registry.change_on_replay(change);
+        self
+    }
+
+    /// Seals what is recorded, by keys in the store that are wrapped by these key-encryption keys. See [`vault`](crate::vault).
+    pub fn vault(mut self, config: impl Into<VaultConfig>) -> Self {
+        self.vault = Some(config.into());
+        self
+    }
+
+    /// What a replay, `as_of` and `history` do with events of a resource whose subjects were forgotten: they apply what is
+    /// left of them unless it is set.
+    pub fn on_redacted<R: Resource>(mut self, on_redacted: OnRedacted) -> Self {
+        self.registry.set_on_redacted::<R>(on_redacted);
         self
     }
 
@@ -187,7 +205,8 @@ impl Builder {
     /// # Errors
     ///
     /// - `Invalid`: the set-up has mistakes; the message lists every one.
-    /// - `Unavailable`, `Corrupt`, `Unsupported`: the backend cannot be opened.
+    /// - `Unavailable`, `Corrupt`, `Unsupported`: the backend cannot be opened; or it keeps no keys, and there is a vault.
+    /// - `Vault`: a key-encryption key is another than the one of its name before; or the log is sealed, and no vault is set.
     ///
     /// # Cancel safety
     ///
@@ -198,12 +217,35 @@ impl Builder {
         self.registry.check()?;
         let lock = self.lock_keys.key(&id)?;
         let backend = self.opening.await?;
+        if self.vault.is_some() {
+            self.registry.seal();
+        }
+        let registry = Arc::new(self.registry);
+        let sealer = match self.vault {
+            Some(config) => {
+                let mode = config.sealed;
+                let vault = Vault::open(Arc::clone(&backend.events), config, Arc::clone(&self.lock_keys)).await?;
+                vault.ensure_keys(&id, &[log_subject()?]).await?;
+                Some(Arc::new(Sealer::new(vault, mode, Arc::clone(&registry))))
+            }
+            None => {
+                expect_unsealed(&*backend.events, &id).await?;
+                None
+            }
+        };
         let committer = Committer::start(Arc::clone(&backend.events), self.queue);
+        let stored = backend.records.clone();
+        let (events, records) = match &sealer {
+            Some(sealer) => opened(backend, sealer),
+            None => (backend.events, backend.records),
+        };
         let turns = (0..256).map(|_| Arc::new(Mutex::new(()))).collect();
         let engine = Engine {
-            events: backend.events,
-            records: backend.records,
-            registry: Arc::new(self.registry),
+            events,
+            records,
+            stored,
+            sealer,
+            registry,
             committer,
             hooks: self.hooks,
             policies: self.policies,
@@ -216,6 +258,29 @@ impl Builder {
         };
         Ok(Log { engine: Arc::new(engine), id, lock, guarded: true, reader: None })
     }
+}
+
+/// That a log was never sealed.
+async fn expect_unsealed(events: &dyn EventStore, log: &LogId) -> Result<()> {
+    let Some(keys) = events.key_store() else { return Ok(()) };
+    let sealed = keys.keys(log, &[log_subject()?]).await?.into_iter().flatten().next().is_some();
+    if !sealed {
+        return Ok(());
+    }
+    let message = format!("the log {log} is sealed: open it with its vault, by `.vault(..)`");
+    Err(Error::vault(VaultFault::Sealed, message))
+}
+
+type Halves = (Arc<dyn EventStore>, Option<Arc<dyn ResourceStore>>);
+
+/// The backend, as it is read through a vault.
+fn opened(backend: Backend, sealer: &Arc<Sealer>) -> Halves {
+    let events = Arc::new(OpenedEvents { inner: backend.events, sealer: Arc::clone(sealer) });
+    let records = backend.records.map(|inner| {
+        let records: Arc<dyn ResourceStore> = Arc::new(OpenedRecords { inner, sealer: Arc::clone(sealer) });
+        records
+    });
+    (events, records)
 }
 
 /// A route of old versions of an action, without its target yet.

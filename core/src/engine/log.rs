@@ -16,6 +16,7 @@ use super::public::PublicFields;
 use super::registry::Registry;
 use super::replay::Replay;
 use super::resource::{Resource, Stored, key_of, name_of, typed};
+use super::sealer::Sealer;
 use super::session::{AsActor, Session};
 use crate::error::{Error, Result};
 use crate::store::{EventStore, EventStoreExt, Head, ResourceStore, ResourceStoreExt};
@@ -23,6 +24,7 @@ use crate::types::{
     Actor, Change, Commit, Event, EventQuery, Expected, Identity, JsonObject, LockKey, LockKeys, LogId, Page, Position,
     RecordQuery, RecordWrite, WriteState,
 };
+use crate::vault::Vault;
 
 /// A log, opened. Clones share it.
 #[derive(Clone)]
@@ -46,6 +48,9 @@ impl fmt::Debug for Log {
 pub(crate) struct Engine {
     pub(crate) events: Arc<dyn EventStore>,
     pub(crate) records: Option<Arc<dyn ResourceStore>>,
+    /// The records as they are stored: sealed, if there is a vault.
+    pub(crate) stored: Option<Arc<dyn ResourceStore>>,
+    pub(crate) sealer: Option<Arc<Sealer>>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) committer: Committer,
     pub(crate) hooks: Vec<Arc<dyn Hook>>,
@@ -156,13 +161,16 @@ impl Log {
     pub async fn seed<R: Resource>(&self, records: impl IntoIterator<Item = R>) -> Result<()> {
         self.engine.records()?;
         let mut commit = Commit::new(self.id.clone(), self.lock);
+        let mut subjects = Vec::new();
         for record in records {
             let stored = Stored::of(&record)?;
+            subjects.push(self.engine.registry.resource(R::NAME)?.subject(&stored.key, &stored.attributes)?);
             let state = WriteState { attributes: stored.attributes.to_json()?, identities: stored.identities };
             let write = RecordWrite { key: stored.key, expected: Expected::Any, state: Some(state) };
             commit.changes.push(Change { event: None, write: Some(write) });
         }
-        self.engine.committer.commit(commit).await.map(|_| ())
+        let committer = &self.engine.committer;
+        self.engine.make_sealed(&commit, &subjects, |sealed| committer.commit(sealed)).await.map(|_| ())
     }
 
     /// One page of events.
@@ -249,6 +257,12 @@ impl Log {
     /// A replay of the log: it rebuilds the records from the events. Await it.
     pub fn replay(&self) -> Replay<'_> {
         Replay::new(self)
+    }
+
+    /// The vault, if the log was opened with one: to rotate keys, and to rewrap and retire key-encryption keys.
+    #[must_use]
+    pub fn vault(&self) -> Option<&Vault> {
+        self.engine.sealer.as_ref().map(|sealer| &sealer.vault)
     }
 
     /// Removes all records of the log, and gives their number. The events stay: a replay brings the records back, and

@@ -12,7 +12,7 @@ use super::resource::{Resource, key_of, typed};
 use super::rewound::Skips;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::EventStoreExt;
-use crate::types::{Event, EventQuery, Json, JsonObject, Position, RecordKey, Timestamp};
+use crate::types::{Event, EventQuery, Json, JsonObject, Position, RecordKey, Redacted, Timestamp};
 
 /// A point in a log's past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,28 @@ impl<'a> Past<'a> {
                 fold.apply_to(&key, registry, &event)?;
             }
         }
-        attributes(&fold, &key)?.map(|attributes| typed(&key, &attributes)).transpose()
+        match typed_of(&fold, &key)? {
+            Readable::Whole(record) => Ok(record),
+            Readable::Redacted(why) => Err(Error::redacted(why)),
+        }
+    }
+}
+
+/// A record, as far as it can be read.
+enum Readable<R> {
+    Whole(Option<R>),
+    Redacted(Redacted),
+}
+
+fn typed_of<R: Resource>(fold: &Fold, key: &RecordKey) -> Result<Readable<R>> {
+    let record = attributes(fold, key)?.map(|attributes| typed(key, &attributes)).transpose();
+    match (record, fold.state(key).and_then(|state| state.redacted.as_deref())) {
+        (Ok(Some(record)), _) => Ok(Readable::Whole(Some(record))),
+        (Ok(None), None) => Ok(Readable::Whole(None)),
+        // A record that was passed over may have been there.
+        (Ok(None), Some(_)) if fold.state(key).is_some_and(|state| !state.is_skipped()) => Ok(Readable::Whole(None)),
+        (_, Some(why)) => Ok(Readable::Redacted(why.clone())),
+        (Err(error), None) => Err(error),
     }
 }
 
@@ -100,6 +121,8 @@ pub struct Revised<R> {
     pub before: Option<R>,
     /// The record after it.
     pub record: Option<R>,
+    /// Why the record is `None` though it is there: too little can be read of it, since its subject was forgotten.
+    pub redacted: Option<Redacted>,
 }
 
 /// An attribute that an event has changed.
@@ -155,6 +178,9 @@ impl<R> fmt::Display for Revised<R> {
         if !self.in_effect {
             f.write_str(", of no effect")?;
         }
+        if let Some(why) = &self.redacted {
+            write!(f, ", redacted: {why}")?;
+        }
         for change in self.changes().map_err(|_| fmt::Error)? {
             write!(f, "\n    {change}")?;
         }
@@ -181,15 +207,22 @@ pub(crate) async fn history<R: Resource>(log: &Log, id: &R::Id) -> Result<Vec<Re
             fold.apply_to(&key, registry, &event)?;
         }
         let attributes = attributes(&fold, &key)?;
-        let read = |attributes: &Option<Json>| {
-            attributes.as_ref().map(|attributes| typed(&key, attributes)).transpose().map_err(|error: Error| {
+        let (record, redacted) = match typed_of(&fold, &key) {
+            Ok(Readable::Whole(record)) => (record, None),
+            Ok(Readable::Redacted(why)) => (None, Some(why)),
+            Err(error) => {
                 let kind = ErrorKind::Replay { position: event.position };
-                Error::new(kind, format!("after the event at position {}: {error}", event.position))
-            })
+                let message = format!("after the event at position {}: {error}", event.position);
+                return Err(Error::new(kind, message));
+            }
         };
-        let (before, record) = (read(&attributes_before)?, read(&attributes)?);
+        let before: Option<R> = attributes_before
+            .as_ref()
+            .filter(|_| history.last().is_none_or(|last| last.redacted.is_none()))
+            .map(|attributes| typed(&key, attributes))
+            .transpose()?;
         let attributes_before = std::mem::replace(&mut attributes_before, attributes.clone());
-        history.push(Revised { event, in_effect, attributes_before, attributes, before, record });
+        history.push(Revised { event, in_effect, attributes_before, attributes, before, record, redacted });
     }
     Ok(history)
 }

@@ -72,5 +72,5 @@ impl PublicFields {
 }
 
 fn section(fields: &mut JsonObject, name: &str, payload: &Payload) -> Result<()> {
-    fields.set(name, &payload.json()?.to_object()?)
+    fields.set(name, &payload.readable()?.to_object()?)
 }

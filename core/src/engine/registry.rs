@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use super::action::{Action, ActionKind, ActionSpec};
 use super::context::Context;
-use super::resource::{Resource, ResourceSpec};
+use super::forget::SCRUB;
+use super::resource::{Resource, ResourceSpec, SubjectSpec};
 use super::rewound::RESERVED;
+use super::sealer::SEALED;
 use super::unit::panicked;
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{ActionName, Event, Json, JsonObject, RecordKey, ResourceName};
@@ -20,6 +22,21 @@ pub(crate) enum Rule<'a> {
     Arguments(&'a ActionSpec),
     /// Run these legacy actions' bodies, and force the changed attributes that they know.
     Route(&'a [ActionSpec]),
+    /// Merge what is left of the record after its subject was forgotten.
+    Scrubbed,
+}
+
+/// What a replay, `as_of` and `history` do with an event whose data was sealed for a subject that was forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRedacted {
+    /// It is applied with what is left of it: sealed members are null, and of a section that was sealed as a whole nothing is
+    /// left.
+    #[default]
+    Marker,
+    /// It has no effect.
+    Skip,
+    /// It is an error, with its position.
+    Fail,
 }
 
 /// A change that is made to a record after each of its events on replay.
@@ -40,6 +57,7 @@ pub(crate) struct Registry {
     as_arguments: Vec<(&'static str, &'static str)>,
     recorded: Vec<(&'static str, Recorded)>,
     changes: BTreeMap<&'static str, Vec<ReplayChange>>,
+    on_redacted: BTreeMap<&'static str, OnRedacted>,
     mistakes: Vec<String>,
 }
 
@@ -61,6 +79,17 @@ impl Registry {
         if R::NAME.starts_with(RESERVED) {
             self.mistakes.push(format!("the resource {:?} has a name that is Rekindle's own", R::NAME));
         }
+        if R::ATTRIBUTES.iter().any(|attribute| attribute.name == SEALED) {
+            self.mistakes.push(format!("the resource {:?} has an attribute {SEALED:?}, which is Rekindle's own", R::NAME));
+        }
+        if let Some(SubjectSpec { attribute, .. }) = R::SUBJECT
+            && R::ATTRIBUTES.iter().all(|known| known.name != attribute)
+        {
+            self.mistakes.push(format!(
+                "the subject of {:?} is in the attribute {attribute:?}, which the resource does not have",
+                R::NAME
+            ));
+        }
         for identity in R::IDENTITIES {
             for attribute in identity.attributes.iter().filter(|name| R::ATTRIBUTES.iter().all(|a| a.name != **name)) {
                 self.mistakes.push(format!(
@@ -81,6 +110,13 @@ impl Registry {
                     R::NAME,
                     spec.name,
                     spec.resource
+                ));
+            }
+            if spec.name.starts_with(RESERVED) {
+                self.mistakes.push(format!(
+                    "the action {:?} of {:?} has a name that is Rekindle's own",
+                    spec.name,
+                    R::NAME
                 ));
             }
             if spec.version == 0 {
@@ -136,6 +172,25 @@ impl Registry {
         self.changes.entry(R::NAME).or_default().push(Arc::new(change));
     }
 
+    pub(crate) fn set_on_redacted<R: Resource>(&mut self, on_redacted: OnRedacted) {
+        self.on_redacted.insert(R::NAME, on_redacted);
+    }
+
+    pub(crate) fn on_redacted(&self, resource: &str) -> OnRedacted {
+        self.on_redacted.get(resource).copied().unwrap_or_default()
+    }
+
+    /// That there is a vault: what is sensitive is sealed, and not left out.
+    pub(crate) fn seal(&mut self) {
+        self.resources.values_mut().for_each(ResourceSpec::seal);
+    }
+
+    /// The inputs of an action that are sensitive beside the attributes of its resource.
+    pub(crate) fn sensitive_inputs(&self, resource: &str, action: &str) -> &'static [&'static str] {
+        let registered = self.actions.get(resource).and_then(|actions| actions.get(action));
+        registered.map_or(&[], |registered| registered.spec.sensitive)
+    }
+
     /// A mistake that was found elsewhere.
     pub(crate) fn mistake(&mut self, mistake: String) {
         self.mistakes.push(mistake);
@@ -182,6 +237,9 @@ impl Registry {
                     "the action {action:?} is to be replayed as arguments, and {resource:?} does not list it"
                 )),
             }
+        }
+        for resource in self.on_redacted.keys().filter(|resource| !self.resources.contains_key(**resource)) {
+            mistakes.push(format!("it is said what a replay does with redacted events of {resource:?}, and it is not registered"));
         }
         for resource in self.changes.keys().filter(|resource| !self.resources.contains_key(**resource)) {
             mistakes.push(format!("there is a change on replay of {resource:?}, and it is not registered"));
@@ -268,6 +326,9 @@ impl Registry {
         };
         let spec =
             self.resources.get(resource).ok_or_else(|| unknown(format!("no resource {resource:?} is registered")))?;
+        if action == SCRUB {
+            return Ok(Rule::Scrubbed);
+        }
         let registered = self.actions.get(resource).and_then(|actions| actions.get(action));
         let registered =
             registered.ok_or_else(|| unknown("there is no such action, and no route for it".to_owned()))?;

@@ -52,6 +52,8 @@ pub struct Replayed {
     pub records: u64,
     /// The position that the records are at.
     pub through: Position,
+    /// The records that are left out: too little can be read of them since their subjects were forgotten.
+    pub redacted: u64,
 }
 
 /// How far a replay is.

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::action::ActionSpec;
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::{IdentityValue, Json, JsonObject, RecordId, RecordKey, ResourceName, Timestamp};
+use crate::types::{IdentityValue, Json, JsonObject, RecordId, RecordKey, ResourceName, Subject, Timestamp};
 
 /// A type whose values are records. Derive it: `#[derive(Resource)]`.
 ///
@@ -27,6 +27,9 @@ pub trait Resource: Serialize + DeserializeOwned + Send + Sync + 'static {
 
     /// Whether an action that leaves its record as it was is recorded.
     const RECORD_UNCHANGED: bool = false;
+
+    /// Whose data a record is, for the vault: the record itself unless an attribute says otherwise.
+    const SUBJECT: Option<SubjectSpec> = None;
 
     /// The actions that may be run on it.
     fn actions() -> Vec<ActionSpec>;
@@ -48,7 +51,7 @@ pub struct Attribute {
     pub name: &'static str,
     /// Whether it is the id. A replay gives a created record the id of its event, whatever the action's body has made.
     pub id: bool,
-    /// Whether events hold null in its place.
+    /// Whether events hold null in its place, or it is sealed, where there is a vault.
     pub sensitive: bool,
     /// Whether events hold it all the same, though it is sensitive.
     pub stored: bool,
@@ -61,6 +64,26 @@ pub struct IdentitySpec {
     pub name: &'static str,
     /// The attributes that its value is made of.
     pub attributes: &'static [&'static str],
+}
+
+/// The attribute that says whose data a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubjectSpec {
+    /// The attribute. A record in which it is null is its own subject.
+    pub attribute: &'static str,
+    /// The resource whose record with this id is the subject; `None` if the value is the [name](Subject::named) of one.
+    pub of: Option<&'static str>,
+}
+
+impl Subject {
+    /// The subject that a record is, by its typed id.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` or `TooLarge` if the id is no record id.
+    pub fn of<R: Resource>(id: &R::Id) -> Result<Self> {
+        Self::of_record(&key_of::<R>(id)?)
+    }
 }
 
 /// The value of an identity over several attributes: a JSON array of their texts, so that no two of them read the same.
@@ -104,6 +127,9 @@ impl Stored {
 pub(crate) struct ResourceSpec {
     pub(crate) attributes: &'static [Attribute],
     identity_specs: &'static [IdentitySpec],
+    subject: Option<SubjectSpec>,
+    /// Whether there is a vault: then events and records hold what is sensitive, sealed.
+    sealed: bool,
     /// What the store keeps beside the attributes. They must be those of the record with this id.
     pub(crate) identities: fn(&RecordId, &Json) -> Result<Vec<IdentityValue>>,
 }
@@ -118,19 +144,71 @@ impl ResourceSpec {
             }
             record.identities().into_iter().map(|(name, value)| IdentityValue::new(name, value)).collect()
         }
-        Self { attributes: R::ATTRIBUTES, identity_specs: R::IDENTITIES, identities: identities::<R> }
+        Self {
+            attributes: R::ATTRIBUTES,
+            identity_specs: R::IDENTITIES,
+            subject: R::SUBJECT,
+            sealed: false,
+            identities: identities::<R>,
+        }
     }
 
     pub(crate) fn has_attribute(&self, name: &str) -> bool {
         self.attributes.iter().any(|attribute| attribute.name == name)
     }
 
+    /// That there is a vault.
+    pub(crate) fn seal(&mut self) {
+        self.sealed = true;
+    }
+
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    /// The attributes that are sensitive.
+    pub(crate) fn sensitive(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.attributes.iter().filter(|attribute| attribute.sensitive).map(|attribute| attribute.name)
+    }
+
     /// The attributes that events do not hold.
     pub(crate) fn hidden(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let sealed = self.sealed;
         self.attributes
             .iter()
-            .filter(|attribute| attribute.sensitive && !attribute.stored)
+            .filter(move |attribute| attribute.sensitive && !attribute.stored && !sealed)
             .map(|attribute| attribute.name)
+    }
+
+    /// The identities whose values are made of sensitive attributes.
+    pub(crate) fn sensitive_identities(&self) -> impl Iterator<Item = &'static str> {
+        let reveals = |identity: &&IdentitySpec| self.sensitive().any(|name| identity.attributes.contains(&name));
+        self.identity_specs.iter().filter(reveals).map(|identity| identity.name)
+    }
+
+    /// The attribute that says whose data a record is, if one does.
+    pub(crate) fn subject_spec(&self) -> Option<SubjectSpec> {
+        self.subject
+    }
+
+    /// Whose data a record is.
+    pub(crate) fn subject(&self, key: &RecordKey, attributes: &JsonObject) -> Result<Subject> {
+        let Some(SubjectSpec { attribute, of }) = self.subject else { return Subject::of_record(key) };
+        let value = attributes.get(attribute).unwrap_or("null");
+        let value = serde_json::from_str(value).unwrap_or(serde_json::Value::Null);
+        let text = match value {
+            serde_json::Value::Null => return Subject::of_record(key),
+            serde_json::Value::String(text) => text,
+            serde_json::Value::Number(number) => number.to_string(),
+            _ => {
+                let message = format!("the attribute {attribute:?} of {key} says whose data it is, and is no text");
+                return Err(Error::invalid(message));
+            }
+        };
+        match of {
+            Some(resource) => Subject::of_record(&RecordKey::new(resource, text)?),
+            None => Subject::named(&text),
+        }
     }
 
     /// The identities whose values are made of such attributes.
@@ -153,6 +231,9 @@ impl ResourceSpec {
     /// Puts null in the place of what is sensitive, these members among it, and tells whether there was any.
     pub(crate) fn redact(&self, section: &mut JsonObject, members: &[&'static str]) -> Result<bool> {
         let mut redacted = false;
+        if self.sealed {
+            return Ok(redacted);
+        }
         for name in self.hidden().chain(members.iter().copied()) {
             if section.contains(name) {
                 section.set(name, &())?;

@@ -16,11 +16,12 @@ use super::past::AsOf;
 use super::policy::forbidden;
 use super::resource::{Resource, ResourceSpec, Stored, key_of, name_of, typed};
 use super::rewound::{self, Accepted, rewound_to};
+use super::sealer::log_subject;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::ResourceStoreExt;
 use crate::types::{
     ActionName, ActionType, Change, Check, Commit, Committed, Expected, Identity, Json, JsonObject, LockKey, LogId,
-    NewEvent, Payload, Position, Record, RecordId, RecordKey, RecordWrite, Revision, WriteState, diff,
+    NewEvent, Payload, Position, Record, RecordId, RecordKey, RecordWrite, Revision, Subject, WriteState, diff,
 };
 
 /// Several actions that are committed as one: all of their events and changes, or none.
@@ -38,6 +39,8 @@ pub struct Unit {
     found: BTreeMap<Identity, Option<RecordId>>,
     written: HashMap<RecordKey, Option<WriteState>>,
     changes: Vec<Change>,
+    /// Whose data each change is.
+    subjects: Vec<Subject>,
     /// The position that the log was rewound to, if the unit takes it as it is.
     accepts: Option<Position>,
     transaction: Transaction,
@@ -59,6 +62,7 @@ impl Unit {
             found: BTreeMap::new(),
             written: HashMap::new(),
             changes: Vec::new(),
+            subjects: Vec::new(),
             accepts: None,
             transaction: Transaction::default(),
             running: Vec::new(),
@@ -221,8 +225,10 @@ impl Unit {
         }
         let engine = Arc::clone(&self.engine);
         let transaction = std::mem::take(&mut self.transaction);
+        let subjects = std::mem::take(&mut self.subjects);
         let step = Step {
             engine: &engine,
+            subjects,
             commit: self.into_commit(),
             own: Mutex::new(own),
             progress: Mutex::new(Progress::Waiting),
@@ -344,22 +350,27 @@ impl Unit {
         let at = rewound_to(log, point).await?;
         let accepted = Accepted { at, until: if let AsOf::Time(until) = point { Some(until) } else { None } };
         let (key, data) = (rewound::key()?, Json::from_value(&accepted)?);
-        let call = Call {
-            resource: rewound::RESOURCE,
-            action: rewound::ACTION,
-            action_type: ActionType::Update,
-            by_hook: false,
-            key: None,
-            actor: self.cx.actor.clone(),
-            data: data.clone(),
-            occurred_at: self.cx.now,
-        };
-        self.allow(&call).await?;
-        let event = NewEvent {
+        self.allow(&self.own_call(rewound::ACTION, data.clone())).await?;
+        let event = self.own_event(key, rewound::ACTION, data)?;
+        self.push(Change { event: Some(event), write: None }, log_subject()?);
+        self.accepts = Some(at);
+        let committed = self.commit().await?;
+        Ok(committed.events.first().map_or(Position::ZERO, |event| event.position))
+    }
+
+    /// Adds a change of Rekindle's own.
+    pub(crate) fn push(&mut self, change: Change, subject: Subject) {
+        self.changes.push(change);
+        self.subjects.push(subject);
+    }
+
+    /// An event of Rekindle's own, in the name of the unit's actor.
+    pub(crate) fn own_event(&self, key: RecordKey, action: &str, data: Json) -> Result<NewEvent> {
+        Ok(NewEvent {
             id: self.cx.new_event_id(),
             resource: key.resource,
             record_id: key.id,
-            action: ActionName::new(rewound::ACTION)?,
+            action: ActionName::new(action)?,
             action_type: ActionType::Update,
             version: 1,
             actor: self.cx.actor.clone(),
@@ -368,15 +379,25 @@ impl Unit {
             removed_attributes: Vec::new(),
             metadata: Payload::Json(self.metadata.clone()),
             occurred_at: self.cx.now,
-        };
-        self.changes.push(Change { event: Some(event), write: None });
-        self.accepts = Some(at);
-        let committed = self.commit().await?;
-        Ok(committed.events.first().map_or(Position::ZERO, |event| event.position))
+        })
+    }
+
+    /// A call of Rekindle's own, for the policies.
+    pub(crate) fn own_call(&self, action: &'static str, data: Json) -> Call {
+        Call {
+            resource: rewound::RESOURCE,
+            action,
+            action_type: ActionType::Update,
+            by_hook: false,
+            key: None,
+            actor: self.cx.actor.clone(),
+            data,
+            occurred_at: self.cx.now,
+        }
     }
 
     /// Asks the policies.
-    async fn allow(&mut self, call: &Call) -> Result<()> {
+    pub(crate) async fn allow(&mut self, call: &Call) -> Result<()> {
         if !self.guarded || self.engine.policies.is_empty() {
             return Ok(());
         }
@@ -500,11 +521,17 @@ impl<A: Action> Body for Typed<A> {
         }
         let key = key.ok_or_else(no_record::<A>)?;
         let after_attributes = written.as_ref().map(|_| &after_attributes);
-        let event = event::<A>(unit, &key, &self.data, created, &before_attributes, after_attributes)?;
+        let resource = unit.engine.registry.resource(A::Resource::NAME)?;
+        let subject = resource.subject(&key, after_attributes.unwrap_or(&before_attributes))?;
+        // Who reads an event by the key of one subject alone needs all that the record is then.
+        let moved = resource.is_sealed() && !created && subject != resource.subject(&key, &before_attributes)?;
+        let nothing = JsonObject::default();
+        let known_before = if moved { &nothing } else { &before_attributes };
+        let event = event::<A>(unit, &key, &self.data, created, known_before, after_attributes)?;
         let expected = unit.expected(&key, created);
         let record = written.as_ref().map(|state| state.attributes.clone());
         unit.written.insert(key.clone(), written.clone());
-        unit.changes.push(Change { event, write: Some(RecordWrite { key, expected, state: written }) });
+        unit.push(Change { event, write: Some(RecordWrite { key, expected, state: written }) }, subject);
         self.outcome = Some(after);
         Ok(record)
     }
@@ -550,18 +577,28 @@ fn event<A: Action>(
 
 /// That a record can be read without what events do not hold of it: that is how a replay reads it.
 fn expect_replayable<R: Resource>(resource: &ResourceSpec, key: &RecordKey, after: &JsonObject) -> Result<()> {
-    if resource.hidden().next().is_none() {
+    let sealed = resource.is_sealed();
+    let names: Vec<_> = if sealed { resource.sensitive().collect() } else { resource.hidden().collect() };
+    if names.is_empty() {
         return Ok(());
     }
     let mut replayed = after.clone();
-    resource.redact(&mut replayed, &[])?;
+    for name in names.iter().filter(|name| after.contains(name)) {
+        replayed.set(*name, &())?;
+    }
     replayed.to_json()?.to_value::<R>().map(drop).map_err(|error| {
-        let names: Vec<_> = resource.hidden().collect();
-        let message = format!(
-            "no replay could read {key} back: what is sensitive ({}) is null in events, and the type of an attribute takes no \
-             null: make it an Option, or mark it `sensitive(stored)`",
-            names.join(", ")
-        );
+        let names = names.join(", ");
+        let message = if sealed {
+            format!(
+                "nobody could read {key} once its subject is forgotten: what is sensitive ({names}) is null then, and the type \
+                 of an attribute takes no null: make it an Option"
+            )
+        } else {
+            format!(
+                "no replay could read {key} back: what is sensitive ({names}) is null in events, and the type of an attribute \
+                 takes no null: make it an Option, or mark it `sensitive(stored)`"
+            )
+        };
         Error::invalid(message).with_source(error)
     })
 }
@@ -585,6 +622,7 @@ fn same(a: &JsonObject, b: &JsonObject) -> bool {
 struct Step<'a, 'o> {
     engine: &'a Engine,
     commit: Commit,
+    subjects: Vec<Subject>,
     /// Another way to make the commit than the committer; it can be gone once.
     own: Mutex<Option<OwnWay<'o>>>,
     progress: Mutex<Progress>,
@@ -625,11 +663,18 @@ impl Step<'_, '_> {
         made
     }
 
-    async fn resolve(&self) -> Result<Committed> {
+    /// Makes the commit by another way, once: if a key has changed since it was sealed, that is told.
+    async fn by_own_way(&self, own: OwnWay<'_>) -> Result<Committed> {
+        let Some(sealer) = &self.engine.sealer else { return own(self.commit.clone()).await };
+        let (sealed, keys) = sealer.seal(&self.commit, &self.subjects, true).await?;
+        own(sealed).await.inspect_err(|_| sealer.vault.are_outdated(&keys))
+    }
+
+    async fn resolve(&self, commit: Commit) -> Result<Committed> {
         const ATTEMPTS: usize = 3;
         let mut lost: Option<Error> = None;
         for _ in 0..ATTEMPTS {
-            match self.engine.committer.commit(self.commit.clone()).await {
+            match self.engine.committer.commit(commit.clone()).await {
                 Err(error) if *error.kind() == ErrorKind::Indeterminate => lost = Some(error),
                 Err(error) => {
                     // These come before the store has looked for the event ids: they say nothing of the attempt before.
@@ -653,7 +698,7 @@ impl CommitStep for Step<'_, '_> {
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(own) = own {
             self.is_at(Progress::UnderWay);
-            let made = own(self.commit.clone()).await;
+            let made = self.by_own_way(own).await;
             self.is_at(Progress::Ended(made.clone()));
             return made;
         }
@@ -662,7 +707,7 @@ impl CommitStep for Step<'_, '_> {
             return Ok(Committed::default());
         }
         self.is_at(Progress::UnderWay);
-        let made = self.resolve().await;
+        let made = self.engine.make_sealed(&self.commit, &self.subjects, |sealed| self.resolve(sealed)).await;
         self.is_at(Progress::Ended(made.clone()));
         made
     }

@@ -177,7 +177,7 @@ impl Commit {
                 }
                 limits.check("bytes in the metadata of an event", event.metadata.size(), limits.metadata_bytes)?;
                 for section in [&event.data, &event.changed_attributes, &event.metadata] {
-                    if let Payload::Redacted(_) = section {
+                    if let Payload::Redacted { .. } = section {
                         return Err(Error::invalid(format!("the event {} has a section that is redacted", event.id)));
                     }
                 }

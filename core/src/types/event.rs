@@ -80,8 +80,14 @@ pub enum Payload {
     Json(Json),
     /// An envelope of the vault. A store keeps the bytes as they are.
     Sealed(Vec<u8>),
-    /// What is left of a section that was sealed for a subject which was forgotten. It is never stored.
-    Redacted(Redacted),
+    /// What is left of a section after the subject was forgotten that it, or a part of it, was sealed for. It is never
+    /// stored.
+    Redacted {
+        /// Who was forgotten, when and why.
+        why: Redacted,
+        /// What was not sealed for the subject; members that were are null. Empty if all of it was.
+        rest: Json,
+    },
 }
 
 /// Why something cannot be read any more: the subject that it was sealed for was forgotten.
@@ -127,7 +133,28 @@ impl Payload {
                 let message = "a section of the event is sealed, and there is no vault to open it";
                 Err(Error::new(ErrorKind::Vault(VaultFault::Sealed), message))
             }
-            Self::Redacted(redacted) => Err(Error::redacted(redacted.clone())),
+            Self::Redacted { why, .. } => Err(Error::redacted(why.clone())),
+        }
+    }
+
+    /// What can be read of it: the JSON, or what is left of it after a subject was forgotten.
+    ///
+    /// # Errors
+    ///
+    /// `Vault` with [`VaultFault::Sealed`] if the section is sealed.
+    pub fn readable(&self) -> Result<&Json> {
+        match self {
+            Self::Redacted { rest, .. } => Ok(rest),
+            _ => self.json(),
+        }
+    }
+
+    /// Who was forgotten, if that is why it cannot be read.
+    #[must_use]
+    pub fn redacted(&self) -> Option<&Redacted> {
+        match self {
+            Self::Redacted { why, .. } => Some(why),
+            _ => None,
         }
     }
 
@@ -137,7 +164,7 @@ impl Payload {
         match self {
             Self::Json(json) => json.as_str().len(),
             Self::Sealed(bytes) => bytes.len(),
-            Self::Redacted(_) => 0,
+            Self::Redacted { rest, .. } => rest.as_str().len(),
         }
     }
 }
@@ -153,7 +180,7 @@ impl fmt::Debug for Payload {
         match self {
             Self::Json(json) => write!(f, "{json}"),
             Self::Sealed(bytes) => write!(f, "<sealed, {} bytes>", bytes.len()),
-            Self::Redacted(redacted) => write!(f, "<redacted: {redacted}>"),
+            Self::Redacted { why, rest } => write!(f, "{rest} <redacted: {why}>"),
         }
     }
 }

@@ -195,6 +195,17 @@ impl JsonObject {
         Ok(())
     }
 
+    /// Sets a member to a value that is JSON text.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if the text is no JSON.
+    pub(crate) fn set_text(&mut self, name: impl Into<String>, text: String) -> Result<()> {
+        let raw = RawValue::from_string(text).map_err(|source| Error::corrupt("a value is no JSON").with_source(source))?;
+        self.0.insert(name.into(), raw);
+        Ok(())
+    }
+
     /// Takes over the value of one member of another object, if it is there, under this name.
     pub(crate) fn take_over(&mut self, name: &str, from: &Self, member: &str) -> bool {
         let Some(value) = from.0.get(member) else { return false };

@@ -63,6 +63,12 @@ impl Vault {
         Ok(())
     }
 
+    /// Whether a key-encryption key was retired.
+    pub(crate) async fn is_retired(&self, kek: &str) -> Result<bool> {
+        let row = self.row(&log()?, &subject(kek)?).await?;
+        row.map_or(Ok(false), |row| Ok(read(&row)?.retired))
+    }
+
     /// Notes that a key-encryption key wraps nothing any more.
     pub(super) async fn set_retired(&self, kek: &str) -> Result<()> {
         let (log, subject) = (log()?, subject(kek)?);

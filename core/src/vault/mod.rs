@@ -36,3 +36,4 @@ pub(crate) use crypto::IndexKey;
 pub(crate) use open::{OpenKeys, Opened, key_of};
 pub(crate) use seal::SealKeys;
 pub(crate) use shred::Shredded;
+pub(crate) use vault::Sealed;

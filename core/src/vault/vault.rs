@@ -9,11 +9,11 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use super::aad::Place;
 use super::cache::Cache;
 use super::crypto::SealingKey;
-use super::kek::KekProvider;
+use super::kek::{KekProvider, Keks};
 use super::ring::{Material, Ring, RingKey};
 use crate::error::{Error, ErrorKind, Result, VaultFault};
 use crate::store::{EventStore, EventStoreExt, KeyStore};
-use crate::types::{Commit, KeyId, KeyRow, KeyVersion, KeyWrite, LockKeys, LogId, Subject};
+use crate::types::{Commit, KeyId, KeyRow, KeyVersion, KeyWrite, LockKeys, LogId, Position, Subject};
 
 /// How many keys are unwrapped at a time: with a service, each is a call.
 const UNWRAP_AT_ONCE: usize = 16;
@@ -26,12 +26,42 @@ pub struct VaultConfig {
     pub(super) keks: Arc<dyn KekProvider>,
     pub(super) cached_keys: usize,
     pub(super) cache_time: Duration,
+    pub(crate) sealed: Sealed,
+}
+
+/// What of a log is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sealed {
+    /// Every section of every event, but for clear text up to a position; and what is sensitive in records.
+    Everything { plaintext_until: Position },
+    /// What is sensitive, in events and in records.
+    Sensitive,
 }
 
 impl VaultConfig {
     /// A vault whose keys are wrapped by these.
     pub fn new(keks: impl KekProvider) -> Self {
-        Self { keks: Arc::new(keks), cached_keys: 131_072, cache_time: Duration::from_secs(60) }
+        Self {
+            keks: Arc::new(keks),
+            cached_keys: 131_072,
+            cache_time: Duration::from_secs(60),
+            sealed: Sealed::Everything { plaintext_until: Position::ZERO },
+        }
+    }
+
+    /// Seals sensitive attributes and inputs only, in events and in records. Unless it is set, every section of every event
+    /// is sealed as a whole, and an event in clear text is refused.
+    #[must_use]
+    pub fn sensitive_only(mut self) -> Self {
+        self.sealed = Sealed::Sensitive;
+        self
+    }
+
+    /// Takes events up to this position in clear text, too: for a log that had events before it had a vault.
+    #[must_use]
+    pub fn plaintext_until(mut self, position: Position) -> Self {
+        self.sealed = Sealed::Everything { plaintext_until: position };
+        self
     }
 
     /// How many unwrapped keys are kept in memory: 131,072 unless it is set.
@@ -47,6 +77,12 @@ impl VaultConfig {
     pub fn with_cache_time(mut self, time: Duration) -> Self {
         self.cache_time = time;
         self
+    }
+}
+
+impl From<Keks> for VaultConfig {
+    fn from(keks: Keks) -> Self {
+        Self::new(keks)
     }
 }
 
@@ -89,7 +125,7 @@ impl Vault {
     ///
     /// Dropped, what proves the keys may be in the store.
     pub async fn open(store: Arc<dyn EventStore>, config: VaultConfig, lock_keys: Arc<dyn LockKeys>) -> Result<Self> {
-        let VaultConfig { keks, cached_keys, cache_time } = config;
+        let VaultConfig { keks, cached_keys, cache_time, .. } = config;
         let cache = Arc::new(Cache::new(cached_keys, cache_time));
         let vault = Self { store, keks, lock_keys, cache };
         vault.key_store()?;

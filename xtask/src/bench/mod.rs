@@ -8,6 +8,7 @@ mod redis;
 mod replay;
 mod report;
 mod scan;
+mod vault;
 mod work;
 
 use std::path::PathBuf;
@@ -21,10 +22,12 @@ pub(crate) struct Options {
     /// The callers of `commit`.
     callers: Vec<usize>,
     json: Option<PathBuf>,
+    /// Whether a log with a vault is measured beside one without.
+    vault: bool,
 }
 
 const USAGE: &str = "\
-usage: cargo xtask bench NAME [--backend sled|postgres|redis] [--rounds N] [--events N] [--callers N,N,..] [--json FILE]
+usage: cargo xtask bench NAME [--backend sled|postgres|redis] [--rounds N] [--events N] [--callers N,N,..] [--json FILE] [--vault]
 
   commit   commits a second at several numbers of callers, beside raw loops that write the same rows
   replay   replayed events a second and peak memory
@@ -33,6 +36,8 @@ usage: cargo xtask bench NAME [--backend sled|postgres|redis] [--rounds N] [--ev
   growth   commit and page latency as the log grows
 
   memory   bytes of the server's memory for each event, beside the bytes of its payload (redis only)
+
+With --vault, `commit` and `replay` measure a log with a vault beside the same without one.
 
 With postgres and redis, servers of their own are started; REKINDLE_TEST_POSTGRES_URL and REKINDLE_TEST_REDIS_URL do not
 count here. With redis, commits are measured with the AOF off, and synced always.";
@@ -47,10 +52,14 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
         "replay" | "scan" | "growth" | "import" | "memory" => 1_000_000,
         _ => 0,
     };
-    let mut options = Options { rounds: 5, events, callers: vec![1, 8, 32, 128, 512], json: None };
+    let mut options = Options { rounds: 5, events, callers: vec![1, 8, 32, 128, 512], json: None, vault: false };
     let mut backend = "sled";
     let mut rest = rest.iter();
     while let Some(option) = rest.next() {
+        if option == "--vault" {
+            options.vault = true;
+            continue;
+        }
         let value = rest.next().ok_or_else(|| format!("{option} takes a value\n\n{USAGE}"))?;
         let number =
             |text: &str| text.replace('_', "").parse::<u64>().map_err(|_| format!("{text:?} is no number\n\n{USAGE}"));
@@ -71,6 +80,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     }
     let report = runtime()?.block_on(async {
         match name.as_str() {
+            _ if options.vault => vault::run(name, backend, &options).await,
             _ if backend == "postgres" => postgres::run(name, &options).await,
             _ if backend == "redis" => redis::run(name, &options).await,
             "commit" => commit::run(&options).await,

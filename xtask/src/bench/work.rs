@@ -1,7 +1,9 @@
 //! What the benchmarks record: accounts, made and credited.
 
 use rekindle::sled::{SledBackend, SledConfig};
-use rekindle::{Action, Context, Create, Log, Rejection, Rekindle, Resource, Timestamp, Update};
+use rekindle::{
+    Action, Backend, Context, Create, Keks, Log, Rejection, Rekindle, Resource, SecretKey, Timestamp, Update,
+};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use uuid::Uuid;
@@ -60,7 +62,14 @@ pub(crate) fn open_input(number: u64) -> Open {
 
 pub(crate) async fn open(folder: &Path) -> Result<Log> {
     let backend = SledBackend::open_with(folder, SledConfig::new().with_cache_bytes(CACHE)).await?;
-    Ok(Rekindle::on(backend).resource::<Account>().start().await?)
+    start(backend, false).await
+}
+
+/// A log on a backend that is open; each account is a subject of its own if there is a vault.
+pub(crate) async fn start(backend: impl Into<Backend>, vault: bool) -> Result<Log> {
+    let builder = Rekindle::on(backend).resource::<Account>();
+    let builder = if vault { builder.vault(Keks::new("bench", SecretKey::from_bytes([7; 32]))?) } else { builder };
+    Ok(builder.start().await?)
 }
 
 /// Fills a log up to so many events over so many accounts, many to a commit.

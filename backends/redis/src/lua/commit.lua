@@ -4,15 +4,19 @@
 --   tag, mode, command to publish with, number of lock keys, lock keys..;
 --   number of buckets of event ids, for each: its name, number of ids, ids..;
 --   number of resources, for each: its name, what is asked of it, number of records, record ids..;
+--   number of subjects, subjects..;
 --   number of commits, for each: number of values that follow, number of checks, number of changes, the position that it
---   accepts a rewound log at ('' for none), checks.., changes..; or 's' and its change, if it has one change and no more.
+--   accepts a rewound log at ('' for none, '*' if it is of keys only: any state will do), checks.., changes..; or 's' and its
+--   change, if it has one change and no more.
+-- A guard: 'g', subject, epoch. A write of keys: 'k', subject, expected version, the new row, the new ids (32 bytes each) in
+-- one value. Both stand among the checks, before all others.
 -- A check of a record: 'r', record, expected. A check of an identity: 'i', resource, identity, owner ('' for none).
 -- A change: kind ('e' event, 'w' write, 'b' both), record; id and event; expected and the new row from its tenth byte.
--- Records, resources and event ids are numbers: their places among all that were named before, from 1.
+-- Records, resources, event ids and subjects are numbers: their places among all that were named before, from 1.
 --
 -- It answers with one value for each commit: text (16 bytes for each event: position, revision), or why it was refused.
 
-local STEP = { e = 4, w = 4, b = 6 }
+local STEP = { e = 4, w = 4, b = 6, r = 3, i = 4, g = 3, k = 5 }
 
 -- What is expected of a record: 'a' absent, 'e' exists, 'x' anything, or 'r' and a revision.
 local function holds(expected, row)
@@ -72,6 +76,9 @@ local function commit(keys, args)
   end
   at = at + 1
 
+  local vault
+  vault, at = read_keys(tag, args, at)
+
   local answers, events = {}, {}
   local written, chained, owners, owned = {}, {}, {}, false
 
@@ -109,7 +116,7 @@ local function commit(keys, args)
   -- Makes one commit of any kind. Gives its answer, or nil and an error of the whole call.
   local function make(at, checks, changes, accepts)
     local first_check, answer = at, nil
-    for _ = 1, checks do at = at + (args[at] == 'r' and 3 or 4) end
+    for _ = 1, checks do at = at + STEP[args[at]] end
     local first_change = at
 
     -- Known event ids.
@@ -140,19 +147,28 @@ local function commit(keys, args)
     end
 
     -- The state of the log.
-    if not answer and state == 'b' then
-      answer = { 'B' }
-    elseif not answer and state == 'l' and accepts ~= '' then
-      answer = { 'N' }
-    elseif not answer and state ~= 'l' and state ~= 'w' .. accepts then
-      answer = { 'R', string.sub(state, 2), decimal(position) }
+    if not answer and accepts ~= '*' then
+      if state == 'b' then
+        answer = { 'B' }
+      elseif state == 'l' and accepts ~= '' then
+        answer = { 'N' }
+      elseif state ~= 'l' and state ~= 'w' .. accepts then
+        answer = { 'R', string.sub(state, 2), decimal(position) }
+      end
     end
 
-    -- The checks.
+    -- The checks. No commit names a subject twice, so what it writes of keys is set once it succeeds.
+    local writes_keys
     if not answer then
       at = first_check
       for check = 1, checks do
-        if args[at] == 'r' then
+        local kind = args[at]
+        if kind == 'g' or kind == 'k' then
+          answer = against_keys(vault, args, at)
+          if answer then break end
+          writes_keys = writes_keys or kind == 'k'
+          at = at + STEP[kind]
+        elseif kind == 'r' then
           local row = current[tonumber(args[at + 1])]
           if not holds(args[at + 2], row) then
             answer = { 'K', check - 1, found(row) }
@@ -264,7 +280,14 @@ local function commit(keys, args)
         for key, owner in pairs(settled) do owners[key] = owner end
         owned = true
       end
-      if accepts ~= '' then state = 'l' end
+      if writes_keys then
+        at = first_check
+        for _ = 1, checks do
+          if args[at] == 'k' then put_keys(vault, args, at) end
+          at = at + STEP[args[at]]
+        end
+      end
+      if accepts ~= '' and accepts ~= '*' then state = 'l' end
       answer = type(out) == 'table' and table.concat(out) or out or ''
     end
     return answer
@@ -304,7 +327,7 @@ local function commit(keys, args)
     at = following
   end
 
-  if #events == 0 and not next(written) then return answers end
+  if #events == 0 and #vault.rows == 0 and not next(written) then return answers end
 
   -- What is to be written, all of it, before the first write.
   local touching = { head }
@@ -380,6 +403,9 @@ local function commit(keys, args)
       new_names[#new_names + 1] = name
     end
   end
+  if #vault.rows > 0 then
+    for _, kind in ipairs({ ':k', ':ki', ':kl' }) do touching[#touching + 1] = tag .. kind end
+  end
   local names = tag .. ':g:' .. generation
   if #new_names > 0 then touching[#touching + 1] = names end
   if not here(mode, touching) then return moving() end
@@ -401,6 +427,9 @@ local function commit(keys, args)
     if frees[resource] then with_all('HDEL', tag .. ':u' .. of_generation .. name, frees[resource]) end
     if takes[resource] then with_all('HSET', tag .. ':u' .. of_generation .. name, takes[resource]) end
   end
+  with_all('HSET', tag .. ':k', vault.rows)
+  with_all('HSET', tag .. ':ki', vault.ids)
+  with_all('ZADD', tag .. ':kl', vault.born)
   if state ~= state_before then redis.call('HSET', head, 's', state) end
   if position > before then
     redis.call('HSET', head, 'p', decimal(position))

@@ -166,7 +166,7 @@ impl Sample {
 fn planned(registry: &Registry, event: &Event) -> Planned {
     let handling = match registry.rule(event) {
         _ if event.revision.is_none() => Handling::NoChange,
-        Ok(Rule::Force(..)) => Handling::ForceChange,
+        Ok(Rule::Force(..) | Rule::Scrubbed) => Handling::ForceChange,
         Ok(Rule::Arguments(_)) => Handling::AsArguments,
         Ok(Rule::Route(targets)) => {
             Handling::Routed(targets.iter().map(|target| format!("{}.{}", target.resource, target.name)).collect())

@@ -46,7 +46,7 @@ pub(super) async fn run(replay: Replay<'_>) -> Result<Replayed> {
         skips,
         cursor: Position::ZERO,
         skipped: None,
-        done: Replayed { events: 0, records: 0, through: Position::ZERO },
+        done: Replayed { events: 0, records: 0, through: Position::ZERO, redacted: 0 },
         started: Instant::now(),
         replay: &replay,
         records: &*records,
@@ -54,7 +54,7 @@ pub(super) async fn run(replay: Replay<'_>) -> Result<Replayed> {
     match course.build(&rebuild, head).await {
         Ok(fence) => {
             let through = course.through();
-            let done = Replayed { through, ..course.done };
+            let done = Replayed { through, redacted: course.workers.redacted, ..course.done };
             records.finish_rebuild(rebuild, fence, through).await?;
             course.report(course.done.events);
             Ok(done)

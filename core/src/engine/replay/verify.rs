@@ -162,6 +162,7 @@ impl Replay<'_> {
             log,
             skips: Skips::of(log, None).await?,
             records: log.engine.records()?.as_ref(),
+            stored: log.engine.stored.as_ref().unwrap_or(log.engine.records()?).as_ref(),
             seen: 0,
             drifts: BTreeMap::new(),
         };
@@ -198,6 +199,8 @@ struct Verifying<'a> {
     log: &'a Log,
     skips: Skips,
     records: &'a dyn ResourceStore,
+    /// The same, as they are stored: identities are looked up there as they are.
+    stored: &'a dyn ResourceStore,
     seen: u64,
     drifts: BTreeMap<RecordKey, Vec<Drift>>,
 }
@@ -223,7 +226,7 @@ impl Verifying<'_> {
         for some in folded.chunks(KEYS) {
             let keys: Vec<RecordKey> = some.iter().map(|(key, _)| (*key).clone()).collect();
             for (live, (key, state)) in self.records.get(&self.log.id, &keys).await?.into_iter().zip(some) {
-                let replayed = Replayed::of(self.log, key, state)?;
+                let replayed = Replayed::of(self.log, key, state).await?;
                 if !differences(&replayed, live.as_ref()).is_empty() || !self.index(key, &replayed).await?.is_empty() {
                     self.settle(key).await?;
                 }
@@ -293,7 +296,7 @@ impl Verifying<'_> {
             }
             fold.apply_to(key, registry, &event)?;
             if let Some(state) = fold.state(key) {
-                steps.push((event.position, Replayed::of(self.log, key, state)?));
+                steps.push((event.position, Replayed::of(self.log, key, state).await?));
             }
         }
         Ok(steps)
@@ -304,7 +307,7 @@ impl Verifying<'_> {
         let mut found = Vec::new();
         for identity in &replayed.identities {
             let of = Identity::new(key.resource.as_str(), &identity.name, &identity.value)?;
-            let owner = self.records.owner(&self.log.id, &of).await?;
+            let owner = self.stored.owner(&self.log.id, &of).await?;
             if owner.as_ref() != Some(key) {
                 let leads_to = owner.map(|owner| owner.id.as_str().to_owned());
                 found.push(Difference::Index { identity: identity.clone(), leads_to });
@@ -336,11 +339,15 @@ impl Replayed {
         }
     }
 
-    fn of(log: &Log, key: &RecordKey, state: &FoldState) -> Result<Self> {
+    async fn of(log: &Log, key: &RecordKey, state: &FoldState) -> Result<Self> {
         let resource = log.engine.registry.resource(key.resource.as_str())?;
         let hidden: Vec<_> = resource.hidden().collect();
         let hidden_identities: Vec<_> = resource.hidden_identities().collect();
         let mut identities = match &state.attributes {
+            // Of a record of which too little can be read, nothing is known.
+            Some(attributes) if state.redacted.is_some() && (resource.identities)(&key.id, &attributes.to_json()?).is_err() => {
+                return Ok(Self { revision: state.revision, ..Self::nothing() });
+            }
             Some(attributes) => (resource.identities)(&key.id, &attributes.to_json()?).map_err(|error| {
                 let position = state.position;
                 let message = format!("after the event at position {position}: {key}: {error}");
@@ -348,6 +355,9 @@ impl Replayed {
             })?,
             None => Vec::new(),
         };
+        if let Some(sealer) = &log.engine.sealer {
+            sealer.hash_identities(&log.id, &key.resource, &mut identities).await?;
+        }
         identities.retain(|identity| !hidden_identities.contains(&identity.name.as_str()));
         let mut attributes = state.attributes.clone();
         if let Some(attributes) = &mut attributes {

@@ -18,6 +18,8 @@ pub(super) struct Workers {
     memory: usize,
     /// Whether anything was loaded, so that a record that no fold knows may be found in the store.
     loaded: bool,
+    /// How many records are left out, since too little can be read of them.
+    pub(super) redacted: u64,
 }
 
 /// Records are loaded in calls of this many.
@@ -25,7 +27,7 @@ const LOAD: usize = 5_000;
 
 impl Workers {
     pub(super) fn new(workers: usize, memory: usize) -> Self {
-        Self { folds: (0..workers).map(|_| Fold::default()).collect(), memory, loaded: false }
+        Self { folds: (0..workers).map(|_| Fold::default()).collect(), memory, loaded: false, redacted: 0 }
     }
 
     /// Applies events, in order. When the window has become too large, its records are loaded; it tells how many were.
@@ -79,8 +81,12 @@ impl Workers {
             })
             .collect();
         let mut changed = Vec::new();
-        for task in tasks {
-            changed.extend(task.await.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))?);
+        self.redacted = 0;
+        for (task, fold) in tasks.into_iter().zip(&mut self.folds) {
+            let folded = task.await.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))?;
+            self.redacted += folded.left_out();
+            *fold = folded.redacted;
+            changed.extend(folded.records);
         }
         let count = changed.len() as u64;
         let mut changed = changed.into_iter().peekable();
