@@ -1,6 +1,7 @@
 //! What is sealed belongs to its place.
 
 use proptest::prelude::*;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::fault;
@@ -10,9 +11,11 @@ use crate::vault::aad::{Place, Section};
 use crate::vault::crypto::SealingKey;
 use crate::vault::{SecretKey, envelope};
 
+const SECTIONS: [&str; 6] = ["data", "changed_attributes", "metadata", "record", "key", "canary"];
+
 /// All that a place is made of, owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Parts {
+pub(super) struct Parts {
     log: String,
     tenant: Option<String>,
     subject: String,
@@ -25,7 +28,29 @@ struct Parts {
 }
 
 impl Parts {
-    fn aad(&self) -> Vec<u8> {
+    /// As they are in the page of the format; what is not there is empty.
+    pub(super) fn of_json(parts: &Value) -> Self {
+        let text = |name: &str| parts[name].as_str().unwrap().to_owned();
+        let some = |name: &str| Some(text(name)).filter(|text| !text.is_empty());
+        let section = text("section");
+        let (section, member) = match section.split_once('/') {
+            Some((section, member)) => (section, Some(member.to_owned())),
+            None => (&*section, None),
+        };
+        Self {
+            log: text("log"),
+            tenant: some("tenant"),
+            subject: text("subject"),
+            event: some("event").map(|id| id.parse::<Uuid>().unwrap().as_u128()),
+            record: some("resource").map(|resource| (resource, text("record"))),
+            action: some("action"),
+            version: parts["version"].as_u64().unwrap().try_into().unwrap(),
+            section: SECTIONS.into_iter().find(|known| *known == section).unwrap(),
+            member,
+        }
+    }
+
+    pub(super) fn aad(&self) -> Vec<u8> {
         let log = LogId::new(&self.log).unwrap();
         let log = self.tenant.as_ref().map_or(log.clone(), |tenant| log.with_tenant(tenant).unwrap());
         let record = self.record.as_ref().map(|(resource, id)| RecordKey::new(resource, id).unwrap());
@@ -149,7 +174,7 @@ fn parts() -> impl Strategy<Value = Parts> {
     (
         (name(), proptest::option::of(text()), text(), proptest::option::of(0..4_u128)),
         (proptest::option::of((name(), text())), proptest::option::of(name()), 0..4_u32),
-        (prop::sample::select(vec!["data", "changed_attributes", "metadata", "record", "key", "canary"])),
+        (prop::sample::select(&SECTIONS[..])),
         proptest::option::of("[a/\u{1}\u{4}é]{0,6}"),
     )
         .prop_map(|((log, tenant, subject, event), (record, action, version), section, member)| Parts {

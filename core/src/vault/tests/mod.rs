@@ -11,6 +11,7 @@ mod kek;
 #[cfg(unix)]
 mod kek_text;
 mod open;
+mod page;
 mod ring;
 
 use crate::error::{ErrorKind, Result, VaultFault};
