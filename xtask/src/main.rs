@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 mod bench;
+mod fuzz;
 mod parity;
 mod servers;
 mod test;
@@ -15,6 +16,7 @@ usage: cargo xtask COMMAND
 commands:
   test [--only STEP].. [--advisories] | --list    every check of this repository, in order
   bench NAME [OPTION]..                           a benchmark: commit, replay, scan, growth
+  fuzz [--seconds N]                              the vault's formats, by a fuzzer; 600 seconds
   parity [--check]                                makes docs/parity.md from the names of the tests, or checks it
   help                                            this text";
 
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
     let (command, args) = args.split_first().map_or(("help", &[][..]), |(command, args)| (command.as_str(), args));
     let done = match command {
         "bench" => bench::run(args),
+        "fuzz" => fuzz::run(args),
         "parity" => parity::run(args),
         "test" => test::run(args),
         "help" | "--help" | "-h" => {

@@ -13,6 +13,9 @@ mod cache;
 mod canary;
 mod crypto;
 mod envelope;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod kek;
 mod kek_text;
 mod open;

@@ -5,6 +5,7 @@ mod aead;
 mod cache;
 mod debug;
 mod envelope;
+mod fuzzing;
 mod hkdf;
 mod index;
 mod interop;
