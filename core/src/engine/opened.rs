@@ -6,9 +6,7 @@ use async_trait::async_trait;
 
 use super::sealer::Sealer;
 use crate::error::Result;
-use crate::store::{
-    EventStore, Fence, Head, KeyStore, LoadedRecord, Rebuild, RebuildMode, ResourceStore, StoreInfo,
-};
+use crate::store::{EventStore, Fence, Head, KeyStore, LoadedRecord, Rebuild, RebuildMode, ResourceStore, StoreInfo};
 use crate::types::{
     Commit, Committed, Event, EventQuery, Identity, Json, LockKey, LogId, Page, Position, Record, RecordCursor,
     RecordKey, RecordQuery,
@@ -56,7 +54,11 @@ pub(crate) struct OpenedRecords {
 
 impl OpenedRecords {
     /// Opens attributes where they are.
-    async fn open<'a>(&self, log: &LogId, records: impl Iterator<Item = (&'a RecordKey, &'a mut Json)> + Send) -> Result<()> {
+    async fn open<'a>(
+        &self,
+        log: &LogId,
+        records: impl Iterator<Item = (&'a RecordKey, &'a mut Json)> + Send,
+    ) -> Result<()> {
         let (mut places, mut copies) = (Vec::new(), Vec::new());
         for (key, attributes) in records {
             copies.push((key.clone(), attributes.clone()));

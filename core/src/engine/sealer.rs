@@ -428,8 +428,7 @@ impl Members {
 }
 
 fn text(plaintext: &[u8]) -> Result<String> {
-    String::from_utf8(plaintext.to_vec())
-        .map_err(|_| Error::corrupt("what was sealed is no text"))
+    String::from_utf8(plaintext.to_vec()).map_err(|_| Error::corrupt("what was sealed is no text"))
 }
 
 fn open_event(keys: &OpenKeys, event: &mut Event) -> Result<()> {
@@ -466,4 +465,3 @@ fn open_event(keys: &OpenKeys, event: &mut Event) -> Result<()> {
     }
     Ok(())
 }
-

@@ -92,7 +92,9 @@ impl Vault {
             for ((answer, count), subject) in answers.into_iter().zip(counts).zip(subjects) {
                 match answer {
                     Ok(_) => keys += count,
-                    Err(error) if *error.kind() == crate::ErrorKind::Vault(VaultFault::KeyChanged) => again.push(subject),
+                    Err(error) if *error.kind() == crate::ErrorKind::Vault(VaultFault::KeyChanged) => {
+                        again.push(subject)
+                    }
                     Err(error) => return Err(error),
                 }
             }
