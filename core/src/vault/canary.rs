@@ -11,11 +11,11 @@ use crate::error::{Error, ErrorKind, Result, VaultFault};
 use crate::types::{KeyRow, KeyVersion, KeyWrite, LogId, Subject};
 
 /// What is kept of a key-encryption key, in the body of a row.
-#[derive(Serialize, Deserialize)]
-struct Canary {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Canary {
     /// A key of zeros, wrapped by it.
-    wrapped: Vec<u8>,
-    retired: bool,
+    pub(super) wrapped: Vec<u8>,
+    pub(super) retired: bool,
 }
 
 /// The log under which the canaries are: it has neither events nor records.

@@ -18,9 +18,9 @@ use crate::error::{Error, ErrorKind, Result, VaultFault};
 use crate::types::KeyId;
 
 /// What is derived from a key, by the names under which it is.
-const KEY_ID: &[u8] = b"rekindle/v1/key-id";
-const CIPHER: &[u8] = b"rekindle/v1/xchacha20poly1305";
-const INDEX: &[u8] = b"rekindle/v1/identity-index";
+pub(super) const KEY_ID: &[u8] = b"rekindle/v1/key-id";
+pub(super) const CIPHER: &[u8] = b"rekindle/v1/xchacha20poly1305";
+pub(super) const INDEX: &[u8] = b"rekindle/v1/identity-index";
 
 /// The 32 bytes of a key. They are wiped from memory when they are dropped, and are never shown.
 #[derive(Clone)]
@@ -65,7 +65,7 @@ pub(super) fn fill(bytes: &mut [u8]) -> Result<()> {
 }
 
 /// What is derived from a key under a name.
-fn derive(secret: &SecretKey, name: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
+pub(super) fn derive(secret: &SecretKey, name: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
     let mut derived = Zeroizing::new([0; 32]);
     // It gives so many bytes always. But if it did not, this would be a key of zeros, which everybody knows.
     Hkdf::<Sha256>::new(None, secret.expose())

@@ -11,7 +11,6 @@ use zeroize::Zeroizing;
 use super::crypto::{SealingKey, SecretKey, fill};
 use super::envelope::{self, NONCE};
 use crate::error::{Error, ErrorKind, Result, VaultFault};
-use crate::types::ActionName;
 
 /// Wraps and unwraps data keys: local keys ([`Keks`]), or a service that keeps them (a KMS), by an implementation of yours.
 ///
@@ -58,11 +57,11 @@ pub struct Keks {
 }
 
 impl Keks {
-    /// One key, the primary one. Its name is 1 to 200 ASCII letters, digits, `_`, `-` and `.`, and starts with a letter.
+    /// One key, the primary one. Its name is 1 to 200 ASCII letters, digits, `_`, `-` and `.`.
     ///
     /// # Errors
     ///
-    /// `Invalid` or `TooLarge` if it is no such name.
+    /// `Invalid` if it is no such name.
     pub fn new(name: &str, key: SecretKey) -> Result<Self> {
         Self::none(name).with(name, key)
     }
@@ -80,16 +79,18 @@ impl Keks {
     ///
     /// # Errors
     ///
-    /// `Invalid` if there is a key of this name, or it is no name; `TooLarge` if it is too long.
+    /// `Invalid` if there is a key of this name, or it is no name.
     pub fn with(mut self, name: &str, key: SecretKey) -> Result<Self> {
-        ActionName::new(name).map_err(|error| error.at("the name of a key-encryption key"))?;
+        if !is_name(name) {
+            return Err(Error::invalid(format!("{name:?} is no name of a key-encryption key: {NAME}")));
+        }
         if self.keys.insert(name.to_owned(), SealingKey::new(key)?).is_some() {
             return Err(Error::invalid(format!("there are two key-encryption keys named {name:?}")));
         }
         Ok(self)
     }
 
-    /// Keys from their text, a JSON object: `{"primary": "kek-2026", "keys": {"kek-2025": "BASE64", "kek-2026": "BASE64"}}`,
+    /// Keys from their text, a JSON object: `{"primary": "2026", "keys": {"2025": "BASE64", "2026": "BASE64"}}`,
     /// each of 32 bytes in standard base64. `head -c 32 /dev/urandom | base64` makes one.
     ///
     /// # Errors
@@ -141,6 +142,13 @@ impl Keks {
             Error::vault(VaultFault::NoKek, message)
         })
     }
+}
+
+pub(super) const NAME: &str = "it takes 1 to 200 ASCII letters, digits, '_', '-' and '.'";
+
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=200).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
 }
 
 #[cfg(unix)]

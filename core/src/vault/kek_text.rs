@@ -9,9 +9,8 @@ use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use super::crypto::SecretKey;
-use super::kek::Keks;
+use super::kek::{Keks, NAME, is_name};
 use crate::error::{Error, Result};
-use crate::types::ActionName;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,10 +33,9 @@ pub(super) fn read(text: &str) -> Result<Keks> {
         );
         Error::invalid(message)
     })?;
-    if std::iter::once(&primary).chain(keys.0.iter().map(|(name, _)| name)).any(|name| ActionName::new(name).is_err()) {
-        return Err(Error::invalid(
-            "the text of the key-encryption keys has a name that is none: a name is 1 to 200 ASCII letters, digits, '_', '-' and '.', and starts with a letter",
-        ));
+    if !is_name(&primary) || keys.0.iter().any(|(name, _)| !is_name(name)) {
+        let message = format!("the text of the key-encryption keys has a name that is none: {NAME}");
+        return Err(Error::invalid(message));
     }
     let mut keks = Keks::none(&primary);
     for (name, encoded) in keys.0 {

@@ -14,8 +14,8 @@ use crate::types::{KeyId, LogId, Redacted};
 
 /// The keys that something is opened with.
 pub(crate) struct OpenKeys {
-    log: LogId,
-    keys: HashMap<KeyId, Known>,
+    pub(super) log: LogId,
+    pub(super) keys: HashMap<KeyId, Known>,
 }
 
 /// What was in an envelope.

@@ -14,10 +14,10 @@ use crate::vault::{KekProvider, Keks};
 const KEY: &str = "CwsLCwsLCwsLCwsLCwsLCwsLCwsLCwsLCwsLCwsLCws=";
 const OTHER: &str = "//////////////////////////////////////////8=";
 const NO_TEXT: &str = "the text of the key-encryption keys is no {\"primary\": NAME, \"keys\": {NAME: BASE64, ..}}";
-const NO_NAME: &str = "the text of the key-encryption keys has a name that is none: a name is 1 to 200 ASCII letters, digits, '_', '-' and '.', and starts with a letter";
+const NO_NAME: &str = "the text of the key-encryption keys has a name that is none: it takes 1 to 200 ASCII letters, digits, '_', '-' and '.'";
 
 fn text() -> String {
-    format!(r#"{{"primary": "kek-2026", "keys": {{"kek-2025": "{KEY}", "kek-2026": "{OTHER}\n"}}}}"#)
+    format!(r#"{{"primary": "2026", "keys": {{"2025": "{KEY}", "2026": "{OTHER}\n"}}}}"#)
 }
 
 /// The message of an `Invalid`.
@@ -114,7 +114,7 @@ fn keys_come_from_an_environment_variable() {
         assert!(output.status.success() && said.contains("1 passed"), "{said}");
         return;
     }
-    assert_eq!(Keks::from_env(GIVEN).unwrap().primary(), "kek-2026");
+    assert_eq!(Keks::from_env(GIVEN).unwrap().primary(), "2026");
     assert_eq!(
         message(Keks::from_env("REKINDLE_TEST_KEKS_UNSET")),
         "the environment variable REKINDLE_TEST_KEKS_UNSET with the key-encryption keys is not set"
@@ -141,7 +141,7 @@ fn keys_come_from_a_file_that_is_the_owners_alone() {
     let folder = TempDir::new().unwrap();
     for mode in [0o600, 0o400, 0o700] {
         let path = file(&folder, text().as_bytes(), mode);
-        assert_eq!(Keks::from_file(&path).unwrap().primary(), "kek-2026", "{mode:o}");
+        assert_eq!(Keks::from_file(&path).unwrap().primary(), "2026", "{mode:o}");
         std::fs::remove_file(path).unwrap();
     }
     for mode in [0o604, 0o602, 0o601, 0o640, 0o620, 0o610, 0o644, 0o666] {
