@@ -77,12 +77,21 @@ impl KeyStore for SledBackend {
             return Ok(Page::empty());
         }
         let (log, after) = (log.clone(), after.cloned());
-        let items = self.blocking(move |store| store.list_keys(&log, after.as_ref(), limit)).await?;
+        let items = self
+            .blocking(move |store| {
+                let _one_state = store.one_state()?;
+                store.list_keys(&log, after.as_ref(), limit)
+            })
+            .await?;
         let next = items.last().filter(|_| items.len() == limit).map(|row| row.subject.clone());
         Ok(Page { items, next })
     }
 
     async fn logs_with_keys(&self) -> Result<Vec<LogId>> {
-        self.blocking(|store| store.logs_with_keys()).await
+        self.blocking(|store| {
+            let _one_state = store.one_state()?;
+            store.logs_with_keys()
+        })
+        .await
     }
 }
