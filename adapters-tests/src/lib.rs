@@ -34,7 +34,7 @@
 //! [`run_case`] runs one by name. Nothing is skipped: what a backend cannot do is checked to be declared and refused.
 //!
 //! What a store alone cannot show is left to others: unknown events (72) to the engine, the oldest format (73), a kill
-//! (89, 90, 92, 93, 94) and a full disk (95) to each backend's own tests, the vault (74 to 82b) to the vault's.
+//! (89, 90, 92, 93, 94) and a full disk (95) to each backend's own tests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a suite's cases fail by panicking")]
 

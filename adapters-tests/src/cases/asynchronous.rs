@@ -15,7 +15,7 @@ use crate::sample::{commit, create, key, lock_of, log, note, set, state, tenant}
 const POLLS: usize = 24;
 
 /// Polls a future so many times, lets others run in between, and drops it. Gives what it gave, if it ended.
-async fn drop_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn drop_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future = Box::pin(future);
     for _ in 0..polls {
         if let std::task::Poll::Ready(ended) = futures::poll!(&mut future) {
