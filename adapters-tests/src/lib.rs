@@ -34,9 +34,7 @@
 //! [`run_case`] runs one by name. Nothing is skipped: what a backend cannot do is checked to be declared and refused.
 //!
 //! What a store alone cannot show is left to others: unknown events (72) to the engine, the oldest format (73), a kill
-//! (89, 90, 92, 93, 94) and a full disk (95) to each backend's own tests. Of the vault, the suite checks what a store has its
-//! part in: its keys, and what a commit asks of them. What is in a sealed section, and what must not be found anywhere (75 to
-//! 79), is left to the vault's tests.
+//! (89, 90, 92, 93, 94) and a full disk (95) to each backend's own tests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a suite's cases fail by panicking")]
 
@@ -52,7 +50,7 @@ pub use cases::CASES;
 pub use fixture::Fixture;
 pub use rekindle_core::store::Store;
 pub use rekindle_core::types::Limits;
-pub use run::{Case, Failure, Need, run_case};
+pub use run::{Case, Failure, run_case};
 
 /// Writes one test for each case, in a module for each group, for a [`Fixture`].
 ///
@@ -67,7 +65,7 @@ macro_rules! suite {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __tests {
-    (($fixture:ty) $($group:ident { $($name:ident: $($need:ident)+ [$($property:literal),+];)+ })+) => {$(
+    (($fixture:ty) $($group:ident { $($name:ident: $needs:ident [$($property:literal),+];)+ })+) => {$(
         mod $group {
             #[allow(unused_imports)]
             use super::*;

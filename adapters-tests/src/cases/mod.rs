@@ -18,6 +18,7 @@ mod records;
 pub(crate) mod refusal;
 mod replay;
 mod time;
+mod vault;
 
 use crate::run::{Case, Need};
 
@@ -257,6 +258,26 @@ macro_rules! __cases {
                 the_state_of_a_log_is_there_after_reopening: records ["88"];
                 an_unfinished_shadow_rebuild_is_gone_after_reopening: records ["70"];
                 an_unfinished_rebuild_in_place_is_known_after_reopening: records ["70"];
+            }
+            vault {
+                a_secret_round_trips: records ["74"];
+                no_secret_is_in_what_a_store_keeps_nor_in_what_is_shown: records ["75"];
+                equal_plaintexts_give_different_ciphertexts: records ["76"];
+                a_flipped_bit_of_a_section_is_refused: records ["77"];
+                a_changed_character_of_a_sealed_attribute_is_refused: records ["77"];
+                a_section_that_was_moved_is_refused: records ["78"];
+                a_sealed_attribute_that_was_moved_is_refused: records ["78"];
+                a_wrapped_key_that_was_moved_is_refused: records ["78"];
+                a_wrong_key_and_a_missing_one_are_told_apart_from_tampering: records ["79"];
+                rotated_keys_keep_secrets_readable: records ["80"];
+                a_rewrap_that_was_broken_off_goes_on: records ["81"];
+                a_forgotten_subject_is_unreadable_and_all_others_are_not: records ["82"];
+                a_destroyed_key_is_not_brought_back: records ["81", "82"];
+                clear_and_replay_leave_keys_alone: records ["64", "67", "82"];
+                a_forget_is_there_after_reopening: records ["82", "88"];
+                nothing_is_sealed_by_a_key_that_another_handle_destroyed: records ["82a"];
+                an_update_that_races_a_forget_lands_before_it_or_is_refused: records ["82a"];
+                a_missing_key_is_never_read_as_a_destroyed_one: records ["82b"];
             }
             random {
                 random_sequences_equal_the_model: records ["14", "25", "27", "30", "32", "63", "64", "67", "86"];
