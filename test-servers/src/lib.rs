@@ -1,4 +1,4 @@
-//! Servers that the tests of Rekindle start for themselves.
+//! Servers, and an interpreter, that the tests of Rekindle start for themselves.
 //!
 //! A server is a child process with its data in a temporary folder, run as an ordinary user. A small shell process watches
 //! over it: when the test process ends, however it ends, the shell stops the server and removes the folder.
@@ -10,7 +10,9 @@
 
 mod account;
 mod postgres;
+mod python;
 mod redis;
 
 pub use postgres::{Fsync, Postgres, postgres};
+pub use python::{Python, python};
 pub use redis::{Aof, Redis, RedisCluster, fresh_prefix, redis, redis_cluster};

@@ -1,31 +1,32 @@
-//! The servers that the tests start: what is not installed is, where this may be done.
+//! The servers and the interpreter that the tests start: what is not installed is, where this may be done.
 
 use std::process::{Command, Stdio};
 
-/// A server that tests need.
+/// A program that tests need.
 struct Needed {
     /// What finds its program.
     find: &'static str,
     /// The package of Debian and Ubuntu that has it.
     package: &'static str,
     /// Set, a server is given, or the tests are to be left out.
-    unless: [&'static str; 2],
+    unless: &'static [&'static str],
 }
 
 const NEEDED: &[Needed] = &[
     Needed {
         find: "command -v redis-server",
         package: "redis-server",
-        unless: ["REKINDLE_TEST_REDIS_URL", "REKINDLE_SKIP_REDIS"],
+        unless: &["REKINDLE_TEST_REDIS_URL", "REKINDLE_SKIP_REDIS"],
     },
     Needed {
         find: "command -v postgres || ls /usr/lib/postgresql/*/bin/postgres",
         package: "postgresql",
-        unless: ["REKINDLE_TEST_POSTGRES_URL", "REKINDLE_SKIP_POSTGRES"],
+        unless: &["REKINDLE_TEST_POSTGRES_URL", "REKINDLE_SKIP_POSTGRES"],
     },
+    Needed { find: "python3 -c 'import ensurepip, venv'", package: "python3-venv", unless: &["REKINDLE_SKIP_PYTHON"] },
 ];
 
-/// Installs what is missing, if this process is root's and there is `apt-get`. The tests themselves fail where a server is
+/// Installs what is missing, if this process is root's and there is `apt-get`. The tests themselves fail where one is
 /// missing, and tell how to install it; so nothing is said of it here.
 pub(crate) fn install() -> Result<(), String> {
     if !succeeds("sh", &["-c", "test \"$(id -u)\" = 0 && command -v apt-get"]) {

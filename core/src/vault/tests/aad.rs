@@ -1,7 +1,7 @@
 //! What is sealed belongs to its place.
 
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::fault;
@@ -28,7 +28,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// As they are in the page of the format; what is not there is empty.
+    /// As it is in the page of the format: what is not there is empty.
     pub(super) fn of_json(parts: &Value) -> Self {
         let text = |name: &str| parts[name].as_str().unwrap().to_owned();
         let some = |name: &str| Some(text(name)).filter(|text| !text.is_empty());
@@ -48,6 +48,27 @@ impl Parts {
             section: SECTIONS.into_iter().find(|known| *known == section).unwrap(),
             member,
         }
+    }
+
+    /// The same place, of another owner.
+    pub(super) fn owned_by(self, log: &str, tenant: &str, subject: &str) -> Self {
+        Self { log: log.to_owned(), tenant: Some(tenant.to_owned()), subject: subject.to_owned(), ..self }
+    }
+
+    /// As it is in the page of the format.
+    pub(super) fn to_json(&self) -> Value {
+        let (resource, record) = self.record.clone().unwrap_or_default();
+        json!({
+            "log": self.log,
+            "tenant": self.tenant.clone().unwrap_or_default(),
+            "subject": self.subject,
+            "event": self.event.map(|id| Uuid::from_u128(id).to_string()).unwrap_or_default(),
+            "resource": resource,
+            "record": record,
+            "action": self.action.clone().unwrap_or_default(),
+            "version": self.version,
+            "section": String::from_utf8(self.bytes()[8].clone()).unwrap(),
+        })
     }
 
     pub(super) fn aad(&self) -> Vec<u8> {
@@ -167,7 +188,7 @@ fn the_places_are_those_of_the_format() {
     assert_eq!(aad(Place::canary()), owned([name, tenant, whose, b"", b"", b"", b"", &[0; 4], b"canary"]));
 }
 
-fn parts() -> impl Strategy<Value = Parts> {
+pub(super) fn parts() -> impl Strategy<Value = Parts> {
     // Few letters, so that parts are often like each other; lengths and slashes, so that they could be taken for each other.
     let name = || "[a-c][a-c.]{0,3}";
     let text = || "[a/\u{1}\u{4}é]{1,6}";

@@ -7,6 +7,7 @@ mod debug;
 mod envelope;
 mod hkdf;
 mod index;
+mod interop;
 mod kek;
 #[cfg(unix)]
 mod kek_text;

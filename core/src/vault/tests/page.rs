@@ -81,7 +81,7 @@ fn e9_an_identity_is_hashed_as_the_page_says() {
 }
 
 /// A ring as the page shows it.
-fn shown(ring: &Ring) -> Value {
+pub(super) fn shown(ring: &Ring) -> Value {
     let micros = |at: &Timestamp| at.as_microseconds();
     let forgotten = match &ring.state {
         State::Open => Value::Null,
