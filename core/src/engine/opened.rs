@@ -88,12 +88,11 @@ impl ResourceStore for OpenedRecords {
     }
 
     async fn find(&self, log: &LogId, identity: &Identity) -> Result<Option<Record>> {
-        let identity = self.sealer.hash_identity(log, identity).await?;
-        let mut record = self.inner.find(log, &identity).await?;
-        if let Some(record) = &mut record {
-            self.sealer.open_record(log, record).await?;
-        }
-        Ok(record)
+        let stored = self.sealer.hash_identity(log, identity).await?;
+        let Some(mut record) = self.inner.find(log, &stored).await? else { return Ok(None) };
+        self.sealer.open_record(log, &mut record).await?;
+        // A hash says nothing of the record that it leads to.
+        Ok((stored == *identity || self.sealer.owns(&record, identity)?).then_some(record))
     }
 
     async fn begin_rebuild(&self, log: &LogId, lock: LockKey, mode: RebuildMode) -> Result<Rebuild> {

@@ -364,6 +364,24 @@ impl Sealer {
         Ok(value.of(&identity.resource))
     }
 
+    /// Whether a record, opened, has this identity. It has not if its subject was forgotten, and it is not scrubbed yet.
+    ///
+    /// # Errors
+    ///
+    /// `Vault` with `Tampered` if it has another one.
+    pub(crate) fn owns(&self, record: &Record, identity: &Identity) -> Result<bool> {
+        let spec = self.registry.resource(record.key.resource.as_str())?;
+        let own = (spec.identities)(&record.key.id, &record.attributes)?;
+        match own.into_iter().find(|own| own.name == identity.name) {
+            Some(own) if own.value == identity.value => Ok(true),
+            Some(_) => {
+                let message = format!("it is found by an {:?} that is not its own", identity.name);
+                Err(Error::vault(VaultFault::Tampered, message).at(format!("the record {}", record.key)))
+            }
+            None => Ok(false),
+        }
+    }
+
     async fn hash_checks(&self, log: &LogId, checks: &[Check]) -> Result<Vec<Check>> {
         let mut hashed = Vec::with_capacity(checks.len());
         for check in checks {

@@ -78,8 +78,9 @@ impl Vault {
     async fn rewrap_rows(&self, log: &LogId, mut rows: Vec<KeyRow>) -> Result<u64> {
         let mut keys = 0;
         while !rows.is_empty() {
-            let rewrapped = rows.into_iter().map(|row| async move { self.rewrap_row(log, &row).await });
-            let rewrapped: Vec<Option<(u64, KeyWrite)>> = stream::iter(rewrapped).buffered(16).try_collect().await?;
+            // Each owns its row: the future of a closure that borrows it cannot be spawned.
+            let rewraps = rows.into_iter().map(|row| async move { self.rewrap_row(log, &row).await });
+            let rewrapped: Vec<Option<(u64, KeyWrite)>> = stream::iter(rewraps).buffered(16).try_collect().await?;
             let (counts, writes): (Vec<u64>, Vec<KeyWrite>) = rewrapped.into_iter().flatten().unzip();
             let lock = self.lock_keys.key(log)?;
             let subjects: Vec<Subject> = writes.iter().map(|write| write.row.subject.clone()).collect();
@@ -92,9 +93,7 @@ impl Vault {
             for ((answer, count), subject) in answers.into_iter().zip(counts).zip(subjects) {
                 match answer {
                     Ok(_) => keys += count,
-                    Err(error) if *error.kind() == crate::ErrorKind::Vault(VaultFault::KeyChanged) => {
-                        again.push(subject)
-                    }
+                    Err(error) if *error.kind() == crate::ErrorKind::Vault(VaultFault::KeyChanged) => again.push(subject),
                     Err(error) => return Err(error),
                 }
             }
