@@ -91,6 +91,11 @@ faults! {
     a_filter_that_is_ignored: ActorFilterIgnored is found by "read::each_filter_equals_brute_force", "read::text_is_literal";
     a_rewound_log_that_takes_commits: RewoundTakesCommits is found by
         "replay::a_cleared_log_is_rewound_to_0", "replay::a_replay_to_n_is_the_state_at_n";
+    keys_that_are_not_guarded: GuardsIgnored is found by
+        "vault::nothing_is_sealed_by_a_key_that_another_handle_destroyed";
+    a_destroyed_key_that_comes_back: DestroyedKeysComeBack is found by
+        "vault::a_forgotten_subject_is_unreadable_and_all_others_are_not", "vault::a_destroyed_key_is_not_brought_back",
+        "vault::a_forget_is_there_after_reopening", "vault::clear_and_replay_leave_keys_alone";
     writes_that_are_dropped_without_a_word: EventsOnlyDropsWrites is found by "records::create_then_get_is_identity";
 }
 
@@ -111,6 +116,18 @@ fn a_store_that_keeps_events_only_passes_every_case() {
     }
     for case in CASES {
         case.run::<FaultyFixture<EventsOnly>>();
+    }
+}
+
+/// The cases of a vault check that it is refused.
+#[test]
+fn a_store_that_keeps_no_keys_passes_every_case() {
+    struct NoKeys;
+    impl Plant for NoKeys {
+        const FAULT: Fault = Fault::NoKeys;
+    }
+    for case in CASES {
+        case.run::<FaultyFixture<NoKeys>>();
     }
 }
 

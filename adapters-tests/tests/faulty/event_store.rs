@@ -20,12 +20,17 @@ impl EventStore for Faulty {
     }
 
     fn key_store(&self) -> Option<&dyn KeyStore> {
-        self.inner.key_store()
+        match self.fault {
+            Fault::NoKeys => None,
+            Fault::DestroyedKeysComeBack => Some(self),
+            _ => self.inner.key_store(),
+        }
     }
 
     async fn commit(&self, mut batch: Vec<Commit>) -> Vec<Result<Committed>> {
         for commit in &mut batch {
             self.change(commit);
+            self.remember_keys(commit).await;
             self.memory().logs.insert(commit.log.clone(), commit.lock);
         }
         let answers = match self.fault {
@@ -133,6 +138,9 @@ impl Faulty {
         commit.log = self.log(&commit.log);
         if self.has(Fault::ChecksIgnored) {
             commit.checks.clear();
+        }
+        if self.has(Fault::GuardsIgnored) {
+            commit.guards.clear();
         }
         if self.has(Fault::EventsOnlyDropsWrites) {
             commit.checks.retain(|check| matches!(check, Check::Identity { .. }));

@@ -1,6 +1,7 @@
 //! A store that is broken in one way: the memory backend behind a wrapper that plants one fault.
 
 mod event_store;
+mod key_store;
 mod resource_store;
 
 use std::collections::{BTreeMap, HashMap};
@@ -8,7 +9,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rekindle_conformance::{Fixture, Limits, Store, async_trait};
-use rekindle_core::types::{Commit, Identity, LockKey, LogId, Record, RecordId, RecordKey};
+use rekindle_core::types::{Commit, Identity, KeyRow, LockKey, LogId, Record, RecordId, RecordKey, Subject};
 use rekindle_memory::{MemoryBackend, MemoryConfig};
 
 /// What is broken.
@@ -80,6 +81,12 @@ pub(crate) enum Fault {
     ActorFilterIgnored,
     /// A rewound log takes commits.
     RewoundTakesCommits,
+    /// What the keys must be that something was sealed with is not checked.
+    GuardsIgnored,
+    /// By the id of a key, its row is found as it was written first.
+    DestroyedKeysComeBack,
+    /// Nothing: it keeps no keys, and says so.
+    NoKeys,
     /// Nothing: it keeps no records, and refuses them.
     EventsOnly,
     /// It keeps no records, and drops their writes without a word.
@@ -108,6 +115,8 @@ struct Memory {
     first_owners: HashMap<(LogId, Identity), RecordId>,
     logs: BTreeMap<LogId, LockKey>,
     early: HashMap<(LogId, RecordKey), Record>,
+    /// Rows of keys, as they were written first.
+    first_keys: HashMap<(LogId, Subject), KeyRow>,
     /// The revision at which a record was destroyed last.
     destroyed: HashMap<(LogId, RecordKey), u64>,
 }
