@@ -211,7 +211,7 @@ def unwrapped(keks, row):
 
 
 def task_open(task):
-    """Opens envelopes with the keys of a row: each in its place, or in a JSON object."""
+    """Opens envelopes with the keys of a row, each in its place."""
     _, keks = read_keks(task["keks"])
     keys = unwrapped(keks, task["row"])
     answers = []
@@ -222,14 +222,29 @@ def task_open(task):
 
 
 def task_open_members(task):
+    """Opens the members of a JSON object that are sealed."""
     _, keks = read_keks(task["keks"])
     keys = unwrapped(keks, task["row"])
     members = json.loads(task["json"])
     for name in members.pop("$sealed"):
         envelope = base64.b64decode(members[name], validate=True)
-        place = task["place"] | {"section": task["place"]["section"] + "/" + name}
+        place = place_of_member(task["place"], name)
         members[name] = json.loads(open_with(keys[id_in(envelope)], place, envelope))
     return members
+
+
+def place_of_member(place, name):
+    return place | {"section": place["section"] + "/" + name}
+
+
+def seal_members(data_key, task):
+    members = json.loads(task["json"])
+    for name in task["names"]:
+        place = place_of_member(task["place"], name)
+        envelope = seal(data_key, os.urandom(24), place, json.dumps(members[name]).encode())
+        members[name] = base64.b64encode(envelope).decode()
+    members["$sealed"] = sorted(task["names"], key=str.encode)
+    return json.dumps(members)
 
 
 def task_seal(task):
@@ -244,7 +259,8 @@ def task_seal(task):
     for place in task["places"]:
         plaintext = bytes.fromhex(place["plaintext"])
         envelopes.append(seal(data_key, os.urandom(24), place, plaintext).hex())
-    return {"body": body.hex(), "envelopes": envelopes}
+    objects = [seal_members(data_key, task) for task in task["objects"]]
+    return {"id": key["id"], "body": body.hex(), "envelopes": envelopes, "objects": objects}
 
 
 def task_faults(task):
@@ -272,6 +288,13 @@ def task_hash(task):
     return identity_hash(bytes.fromhex(task["key"]), task["parts"])
 
 
+def task_index(task):
+    """The hash of an identity, by the key in the row of the index."""
+    _, keks = read_keks(task["keks"])
+    (key,) = unwrapped(keks, task["row"]).values()
+    return identity_hash(key, task["parts"])
+
+
 def task_rings(task):
     """Each row, read and written again."""
     rings = [read_ring(bytes.fromhex(body)) for body in task]
@@ -286,6 +309,7 @@ TASKS = {
     "derive": task_derive,
     "places": task_places,
     "hash": task_hash,
+    "index": task_index,
     "rings": task_rings,
 }
 

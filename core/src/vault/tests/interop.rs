@@ -140,7 +140,7 @@ async fn e8_p34_what_python_sealed_opens_here() {
     let (keks, (log, subject, row)) = (Keks::from_text(KEKS).unwrap(), owner());
     let contents = contents(100);
     let places: Vec<Value> = contents.iter().map(|(place, plaintext)| with(place, "plaintext", plaintext)).collect();
-    let answer = ask(&python, "seal", &json!({ "keks": KEKS, "row": row, "places": places }));
+    let answer = ask(&python, "seal", &json!({ "keks": KEKS, "row": row, "places": places, "objects": [] }));
 
     let body = unhex(answer["body"].as_str().unwrap());
     let ring = Ring::of_row(&KeyRow { subject: subject.clone(), version: 1, epoch: 1, body }).unwrap();
