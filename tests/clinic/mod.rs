@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses some of it")]
 
 pub mod between;
+pub mod heard;
 
 use std::sync::Arc;
 

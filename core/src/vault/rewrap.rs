@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::Vault;
 use super::aad::Place;
 use super::canary;
-use super::ring::{Material, Ring};
+use super::ring::{Material, Ring, State};
+use crate::codec;
 use crate::error::{Error, Result, VaultFault};
 use crate::store::EventStore;
 use crate::types::{Commit, KeyRow, KeyVersion, KeyWrite, LogId, Subject};
@@ -32,13 +33,16 @@ pub struct ExportedKeys {
 }
 
 /// What an import has done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Imported {
     /// The rows that were written, over older ones.
     pub written: u64,
     /// The rows that were there already, as new or newer.
     pub kept: u64,
+    /// The subjects of these logs were forgotten since the dump. Nothing opens what was sealed for them; forget them again, so
+    /// that the restored log tells of it and its records are scrubbed.
+    pub forgotten: Vec<(LogId, Subject)>,
 }
 
 impl Vault {
@@ -93,7 +97,9 @@ impl Vault {
             for ((answer, count), subject) in answers.into_iter().zip(counts).zip(subjects) {
                 match answer {
                     Ok(_) => keys += count,
-                    Err(error) if *error.kind() == crate::ErrorKind::Vault(VaultFault::KeyChanged) => again.push(subject),
+                    Err(error) if *error.kind() == crate::ErrorKind::Vault(VaultFault::KeyChanged) => {
+                        again.push(subject)
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -197,7 +203,8 @@ impl Vault {
     }
 
     /// Puts exported keys in the place of older ones, after a dump of the store was restored: so what has been forgotten since
-    /// the dump stays shut. Newer ones stay.
+    /// the dump stays shut. Newer ones stay. Do it before a log is opened: a vault is opened without one by
+    /// [`open`](Self::open).
     ///
     /// # Errors
     ///
@@ -208,11 +215,17 @@ impl Vault {
     /// Dropped, some are imported: import them again.
     pub async fn import_keys(&self, keys: impl IntoIterator<Item = ExportedKeys>) -> Result<Imported> {
         let mut imported = Imported::default();
-        for ExportedKeys { log, row } in keys {
-            let new_ids: Vec<_> = match log == canary::log()? {
-                true => Vec::new(),
-                false => Ring::of_row(&row)?.keys.iter().map(|key| key.id).collect(),
-            };
+        for ExportedKeys { log, mut row } in keys {
+            let (mut new_ids, mut forgotten) = (Vec::new(), false);
+            if log != canary::log()? {
+                let mut ring = Ring::of_row(&row)?;
+                new_ids.extend(ring.keys.iter().map(|key| key.id));
+                // The restored log neither tells of it nor are its records scrubbed.
+                if let State::Forgotten(forgetting) = &mut ring.state {
+                    (forgetting.done, forgotten) = (false, true);
+                    row.body = codec::encode(&ring)?;
+                }
+            }
             loop {
                 let known = self.row(&log, &row.subject).await?.as_ref().map_or(KeyVersion::default(), KeyRow::at);
                 if known.version >= row.version {
@@ -222,6 +235,9 @@ impl Vault {
                 let write = KeyWrite { expected: known.version, row: row.clone(), new_ids: new_ids.clone() };
                 if self.write(&log, write).await? {
                     imported.written += 1;
+                    if forgotten {
+                        imported.forgotten.push((log, row.subject));
+                    }
                     break;
                 }
             }
