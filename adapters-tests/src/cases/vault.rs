@@ -5,6 +5,7 @@ mod keys;
 mod moved;
 mod patient;
 mod secrets;
+mod service;
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -1,14 +1,16 @@
 //! A subject that was forgotten stays so.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use rekindle_core::engine::Log;
 use rekindle_core::types::{EventQuery, KeyWrite, RecordKey};
-use rekindle_core::vault::{SubjectStatus, VaultConfig};
+use rekindle_core::vault::{KekProvider, SubjectStatus, VaultConfig};
 use rekindle_core::{ErrorKind, VaultFault};
 
 use super::patient::{Patient, SECRET, admit, insurance, lived_in, treat};
+use super::service::Service;
 use super::{
     all_keys, assert_fault, assert_redacted, both, keks, key_of, key_row, nurse, open, put_keys, start, subject,
 };
@@ -76,13 +78,18 @@ pub(crate) async fn a_destroyed_key_is_not_brought_back(backend: Backend) {
     let sealed = start(&opened.store, keks(7)).await;
     lived_in(&nurse(&sealed), 1..=3).await;
     let (row, copies) = (key_row(&*opened.store, 2).await, sealed.vault().unwrap().export_keys().await.unwrap());
-    let newer = start(&opened.other_handle().await, both()).await;
-    // A rewrap that has read the key races the forget.
-    let session = nurse(&sealed);
-    let (forgotten, forget) = (subject(2), "asked");
-    let (rewrapped, receipt) = futures::join!(newer.vault().unwrap().rewrap(), session.forget(&forgotten, forget));
-    rewrapped.unwrap();
-    receipt.unwrap();
+    let held = Arc::new(Service::new(both(), usize::MAX));
+    let service: Arc<dyn KekProvider> = held.clone();
+    let newer = start(&opened.other_handle().await, VaultConfig::new(service)).await;
+    // A rewrap that has read the key goes on after it was destroyed.
+    held.hold();
+    let rewrapping = newer.clone();
+    let rewrap = tokio::spawn(async move { rewrapping.vault().unwrap().rewrap().await });
+    held.was_asked().await;
+    nurse(&sealed).forget(&subject(2), "asked").await.unwrap();
+    held.go_on();
+    rewrap.await.unwrap().unwrap();
+    assert_forgotten(&start(&opened.store, both()).await, 2, &[1, 3]).await;
     newer.vault().unwrap().rewrap().await.unwrap();
     assert_forgotten(&start(&opened.store, both()).await, 2, &[1, 3]).await;
     let stale = KeyWrite { expected: row.version - 1, row: row.clone(), new_ids: Vec::new() };

@@ -1,15 +1,13 @@
 //! Keys that are wrong, missing, rotated and rewrapped.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use async_trait::async_trait;
 use futures::TryStreamExt;
 use rekindle_core::engine::Log;
 use rekindle_core::types::{EventQuery, Limits};
-use rekindle_core::vault::{KekProvider, Keks, SecretKey, SubjectStatus, VaultConfig};
-use rekindle_core::{Error, ErrorKind, Result, VaultFault};
+use rekindle_core::vault::{SubjectStatus, VaultConfig};
+use rekindle_core::{ErrorKind, Result, VaultFault};
 
 use super::patient::{Patient, lived_in, treat};
+use super::service::Service;
 use super::{
     assert_fault, both, kek, keks, nurse, open, open_with, opened_event, put_event, start, stored_events, subject,
     try_start,
@@ -65,30 +63,6 @@ pub(crate) async fn rotated_keys_keep_secrets_readable(backend: Backend) {
     assert_all_opens(&other, 1..=4, "after a replay").await;
 }
 
-/// Wraps so many keys, and is out of reach then.
-struct Failing {
-    keks: Keks,
-    left: AtomicUsize,
-}
-
-#[async_trait]
-impl KekProvider for Failing {
-    fn primary(&self) -> &str {
-        self.keks.primary()
-    }
-    fn names(&self) -> Vec<String> {
-        self.keks.names()
-    }
-    async fn wrap(&self, kek: &str, key: &SecretKey, context: &[u8]) -> Result<Vec<u8>> {
-        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        left.map_err(|_| Error::new(ErrorKind::Unavailable, "the service of keys is out of reach"))?;
-        self.keks.wrap(kek, key, context).await
-    }
-    async fn unwrap(&self, kek: &str, wrapped: &[u8], context: &[u8]) -> Result<SecretKey> {
-        self.keks.unwrap(kek, wrapped, context).await
-    }
-}
-
 pub(crate) async fn a_rewrap_that_was_broken_off_goes_on(backend: Backend) {
     let Some(opened) = open_with(backend, Limits::default().with_page_rows(3)).await else { return };
     let sealed = start(&opened.store, keks(7)).await;
@@ -96,7 +70,7 @@ pub(crate) async fn a_rewrap_that_was_broken_off_goes_on(backend: Backend) {
     let mut left = sealed.vault().unwrap().keys_wrapped_by("first").await.unwrap();
     assert!(left >= 8, "{left} keys of 8 subjects");
     // The first wrapping is the proof of the key that is new.
-    let failing = VaultConfig::new(Failing { keks: both(), left: AtomicUsize::new(6) });
+    let failing = VaultConfig::new(Service::new(both(), 6));
     let failing = start(&opened.store, failing).await;
     let error = failing.vault().unwrap().rewrap().await.expect_err("a rewrap ended without its keys");
     assert_eq!(error.kind(), &ErrorKind::Unavailable, "{error:?}");
