@@ -13,6 +13,7 @@ mod cache;
 mod canary;
 mod crypto;
 mod envelope;
+mod handle;
 mod kek;
 mod kek_text;
 mod open;
@@ -22,18 +23,17 @@ mod seal;
 mod shred;
 #[cfg(test)]
 mod tests;
-mod vault;
 
 pub use crypto::SecretKey;
 pub use envelope::OVERHEAD;
+pub use handle::{Vault, VaultConfig};
 pub use kek::{KekProvider, Keks};
 pub use rewrap::{ExportedKeys, Imported, Rewrapped};
 pub use shred::SubjectStatus;
-pub use vault::{Vault, VaultConfig};
 
 pub(crate) use aad::{Place, Section};
 pub(crate) use crypto::IndexKey;
+pub(crate) use handle::Sealed;
 pub(crate) use open::{OpenKeys, Opened, key_of};
 pub(crate) use seal::SealKeys;
 pub(crate) use shred::Shredded;
-pub(crate) use vault::Sealed;

@@ -98,7 +98,7 @@ impl Vault {
                 match answer {
                     Ok(_) => keys += count,
                     Err(error) if *error.kind() == crate::ErrorKind::Vault(VaultFault::KeyChanged) => {
-                        again.push(subject)
+                        again.push(subject);
                     }
                     Err(error) => return Err(error),
                 }

@@ -107,7 +107,7 @@ impl Vault {
 
     /// Sees to it that these subjects have keys, and gives them.
     pub(crate) async fn ensure_keys(&self, log: &LogId, subjects: &[Subject]) -> Result<SealKeys> {
-        for _ in 0..super::vault::ATTEMPTS {
+        for _ in 0..super::handle::ATTEMPTS {
             let mut seal = self.keys_to_seal(log, subjects.to_vec(), |_| false).await?;
             let mut made = true;
             for write in std::mem::take(&mut seal.writes) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::Vault;
 use super::cache::Known;
+use super::handle::Change;
 use super::ring::{Forgetting, Material, State};
-use super::vault::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{EventId, KeyId, LogId, Redacted, Subject, Timestamp};
 
