@@ -101,8 +101,8 @@ fn planned() -> impl Strategy<Value = Planned> {
         .prop_map(|(record, expected, email, silent)| PlannedChange { record, expected, email, silent: silent == 0 });
     let identity_check = proptest::option::weighted(0.15, (0..3_u8, proptest::option::of(0..4_u8)));
     let keys =
-        (0..3_u8, off(), any::<bool>()).prop_map(|(subject, off, new_epoch)| PlannedKeys { subject, off, new_epoch });
-    let (keys, guard) = (proptest::option::weighted(0.2, keys), proptest::option::weighted(0.2, (0..3_u8, off())));
+        (0..2_u8, off(), any::<bool>()).prop_map(|(subject, off, new_epoch)| PlannedKeys { subject, off, new_epoch });
+    let (keys, guard) = (proptest::option::weighted(0.4, keys), proptest::option::weighted(0.3, (0..2_u8, off())));
     (0..3_usize, vec((0..4_u8, expectations()), 0..2), identity_check, vec(change, 0..4), keys, guard).prop_map(
         |(log, checks, identity_check, changes, keys, guard)| Planned {
             log,
