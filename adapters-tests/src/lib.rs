@@ -50,7 +50,7 @@ pub use cases::CASES;
 pub use fixture::Fixture;
 pub use rekindle_core::store::Store;
 pub use rekindle_core::types::Limits;
-pub use run::{Case, Failure, run_case};
+pub use run::{Case, Failure, Need, run_case};
 
 /// Writes one test for each case, in a module for each group, for a [`Fixture`].
 ///
@@ -65,7 +65,7 @@ macro_rules! suite {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __tests {
-    (($fixture:ty) $($group:ident { $($name:ident: $needs:ident [$($property:literal),+];)+ })+) => {$(
+    (($fixture:ty) $($group:ident { $($name:ident: $($need:ident)+ [$($property:literal),+];)+ })+) => {$(
         mod $group {
             #[allow(unused_imports)]
             use super::*;

@@ -4,12 +4,12 @@ mod event_store;
 mod key_store;
 mod resource_store;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rekindle_conformance::{Fixture, Limits, Store, async_trait};
-use rekindle_core::types::{Commit, Identity, KeyRow, LockKey, LogId, Record, RecordId, RecordKey, Subject};
+use rekindle_core::types::{Commit, Identity, KeyId, KeyRow, LockKey, LogId, Record, RecordId, RecordKey, Subject};
 use rekindle_memory::{MemoryBackend, MemoryConfig};
 
 /// What is broken.
@@ -81,16 +81,50 @@ pub(crate) enum Fault {
     ActorFilterIgnored,
     /// A rewound log takes commits.
     RewoundTakesCommits,
-    /// What the keys must be that something was sealed with is not checked.
-    GuardsIgnored,
-    /// By the id of a key, its row is found as it was written first.
-    DestroyedKeysComeBack,
-    /// Nothing: it keeps no keys, and says so.
-    NoKeys,
     /// Nothing: it keeps no records, and refuses them.
     EventsOnly,
     /// It keeps no records, and drops their writes without a word.
     EventsOnlyDropsWrites,
+    /// Guards are not looked at.
+    GuardsIgnored,
+    /// Keys are written over whatever version there is.
+    KeyVersionsIgnored,
+    /// Guards and versions are looked at before the lock is taken.
+    KeysCheckedTooEarly,
+    /// The keys of a failed commit are written.
+    KeysOfFailedCommitWritten,
+    /// Keys that are given twice, or whose version does not follow, are put right.
+    KeysMended,
+    /// A rewrap changes the epoch, too.
+    EveryWriteIsANewEpoch,
+    /// A commit of keys only makes a rewound log live.
+    KeysMakeLive,
+    /// Clearing a log clears its keys.
+    KeysLostWithClear,
+    /// A row is found by the ids that were new in it last.
+    KeysFoundByNewestIdOnly,
+    /// The index of ids holds rows, and not where they are.
+    KeyRowsCopiedById,
+    /// Rows are given in the order of their subjects, not of the question.
+    KeyRowsSorted,
+    /// The epoch of a row is not read.
+    EpochLost,
+    /// Versions are exact up to 2^53.
+    KeyNumbersAsDoubles,
+    /// A body is text.
+    KeyBodiesAsText,
+    /// A body has 64 KiB at most.
+    KeyBodiesCut,
+    /// Subjects are stored in lower case.
+    SubjectsInLowercase,
+    /// A list of keys ends with its first page.
+    KeyListCutShort,
+    /// A log has keys once it was committed to.
+    EveryLogHasKeys,
+    /// Nothing: it keeps no keys, and refuses them.
+    NoKeys,
+    /// It keeps no keys, and drops them without a word.
+    NoKeysDropsThem,
 }
 
 /// Which fault a fixture plants.
@@ -115,10 +149,12 @@ struct Memory {
     first_owners: HashMap<(LogId, Identity), RecordId>,
     logs: BTreeMap<LogId, LockKey>,
     early: HashMap<(LogId, RecordKey), Record>,
-    /// Rows of keys, as they were written first.
-    first_keys: HashMap<(LogId, Subject), KeyRow>,
     /// The revision at which a record was destroyed last.
     destroyed: HashMap<(LogId, RecordKey), u64>,
+    cleared: HashSet<LogId>,
+    /// The ids that were new in a row last, and each row as it was when an id was new in it.
+    newest_ids: HashMap<(LogId, Subject), Vec<KeyId>>,
+    rows_by_id: HashMap<(LogId, KeyId), KeyRow>,
 }
 
 impl Faulty {

@@ -20,7 +20,7 @@ impl Store {
         let Some((number, _)) = self.log(log)? else { return Ok(vec![None; ids.len()]) };
         let find = |id: &KeyId| {
             let Some(subject) = self.row(&keys::key_id(number, id))? else { return Ok(None) };
-            let subject = rows::subject(&subject)?;
+            let subject = rows::subject(&subject).map_err(|e| e.at(format!("the key {id}")))?;
             match self.keys(number, &subject)? {
                 Some(row) => Ok(Some(row)),
                 None => Err(Error::corrupt(format!("the key {id} is one of {subject}, which has none"))),
