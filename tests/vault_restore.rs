@@ -116,6 +116,19 @@ async fn e8_a_forgotten_subject_stays_shut_when_a_copy_of_a_sled_folder_is_resto
     in_folder(&stolen, async |store| {
         let log = open(store, "main", first()).await;
         assert_eq!(log.get::<Patient>(&2).await.unwrap().unwrap().diagnosis.as_deref(), Some("secret cold"));
+        // It has been written on for longer than the live one, and is shut by an import none the less.
+        for _ in 0..5 {
+            log.vault().unwrap().rotate(log.id(), &patient(2)).await.unwrap();
+        }
+        log.shutdown().await.unwrap();
+        let log = open(store, "main", both("first")).await;
+        let imported = log.vault().unwrap().import_keys(exported.clone()).await.unwrap();
+        assert_eq!(imported.forgotten, [(log.id().clone(), patient(2))]);
+        is_shut(&log).await;
+        let again = log.vault().unwrap().import_keys(exported.clone()).await.unwrap();
+        assert_eq!(again.written, 0, "it is done");
+        session(&log).forget(&patient(2), "again").await.unwrap();
+        is_shut(&log).await;
         log.shutdown().await.unwrap();
     })
     .await;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Vault;
 use super::aad::Place;
 use super::canary;
-use super::ring::{Material, Ring, State};
+use super::ring::{Forgetting, Material, Ring, State};
 use crate::codec;
 use crate::error::{Error, Result, VaultFault};
 use crate::store::EventStore;
@@ -216,6 +216,7 @@ impl Vault {
     pub async fn import_keys(&self, keys: impl IntoIterator<Item = ExportedKeys>) -> Result<Imported> {
         let mut imported = Imported::default();
         for ExportedKeys { log, mut row } in keys {
+            let subject = row.subject.clone();
             let (mut new_ids, mut forgotten) = (Vec::new(), false);
             if log != canary::log()? {
                 let mut ring = Ring::of_row(&row)?;
@@ -227,21 +228,56 @@ impl Vault {
                 }
             }
             loop {
-                let known = self.row(&log, &row.subject).await?.as_ref().map_or(KeyVersion::default(), KeyRow::at);
-                if known.version >= row.version {
-                    imported.kept += 1;
-                    break;
-                }
-                let write = KeyWrite { expected: known.version, row: row.clone(), new_ids: new_ids.clone() };
+                let known = self.row(&log, &subject).await?;
+                let at = known.as_ref().map_or(KeyVersion::default(), KeyRow::at);
+                let row = match known {
+                    Some(known) if at.version >= row.version => match self.destroyed_again(&log, &known, &row)? {
+                        Some(row) => row,
+                        None => {
+                            imported.kept += 1;
+                            break;
+                        }
+                    },
+                    _ => row.clone(),
+                };
+                let write = KeyWrite { expected: at.version, row, new_ids: new_ids.clone() };
                 if self.write(&log, write).await? {
                     imported.written += 1;
                     if forgotten {
-                        imported.forgotten.push((log, row.subject));
+                        imported.forgotten.push((log, subject));
                     }
                     break;
                 }
             }
         }
         Ok(imported)
+    }
+
+    /// The row after a newer one in which a key is there that the exported one knows as destroyed; `None` if there is none.
+    /// A restored dump may have been written on before the import.
+    fn destroyed_again(&self, log: &LogId, known: &KeyRow, exported: &KeyRow) -> Result<Option<KeyRow>> {
+        if *log == canary::log()? {
+            return Ok(None);
+        }
+        let (local, mut ring) = (Ring::of_row(known)?, Ring::of_row(exported)?);
+        let destroyed =
+            |id| ring.keys.iter().any(|key| key.id == id && matches!(key.material, Material::Destroyed { .. }));
+        let is_there = |material: &Material| matches!(material, Material::Wrapped { .. });
+        if !local.keys.iter().any(|key| is_there(&key.material) && destroyed(key.id)) {
+            return Ok(None);
+        }
+        // Keys that are younger than the dump go before those of the export, whose last one stays the one to seal by.
+        let own = local.keys.into_iter().filter(|key| ring.keys.iter().all(|exported| exported.id != key.id));
+        let mut keys: Vec<_> = own.collect();
+        if let State::Forgotten(Forgetting { at, reason, .. }) = &ring.state {
+            for key in &mut keys {
+                if let Material::Wrapped { kek, .. } = &key.material {
+                    key.material = Material::Destroyed { kek: kek.clone(), at: *at, reason: reason.clone() };
+                }
+            }
+        }
+        keys.append(&mut ring.keys);
+        ring.keys = keys;
+        ring.row(&known.subject, known.at(), true).map(Some)
     }
 }
