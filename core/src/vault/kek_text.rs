@@ -25,14 +25,16 @@ struct Members(Vec<(String, Zeroizing<String>)>);
 /// Reads the keys. **Invariant**: no message shows a key, not even one that stands where its name should. So what is no name
 /// is not shown, and neither is what serde says.
 pub(super) fn read(text: &str) -> Result<Keks> {
-    let Text { primary, keys } = serde_json::from_str(text).map_err(|error| {
-        let message = format!(
-            "the text of the key-encryption keys is no {{\"primary\": NAME, \"keys\": {{NAME: BASE64, ..}}}} (line {}, column {})",
-            error.line(),
-            error.column()
-        );
-        Error::invalid(message)
-    })?;
+    let no_text = |place: &str| {
+        let form = "{\"primary\": NAME, \"keys\": {NAME: BASE64, ..}}";
+        Error::invalid(format!("the text of the key-encryption keys is no {form}{place}"))
+    };
+    // serde reads an array as the fields in their order, too.
+    if !text.trim_start().starts_with('{') {
+        return Err(no_text(""));
+    }
+    let Text { primary, keys } = serde_json::from_str(text)
+        .map_err(|error| no_text(&format!(" (line {}, column {})", error.line(), error.column())))?;
     if !is_name(&primary) || keys.0.iter().any(|(name, _)| !is_name(name)) {
         let message = format!("the text of the key-encryption keys has a name that is none: {NAME}");
         return Err(Error::invalid(message));

@@ -39,15 +39,16 @@ fn e8_the_primary_key_is_the_one_that_is_named_and_not_the_first_or_the_last() {
 #[test]
 fn a_text_that_is_none_is_refused_by_line_and_column() {
     for (text, place) in [
-        ("", "(line 1, column 0)"),
-        ("null", "(line 1, column 4)"),
-        (r#"{"primary": "a"}"#, "(line 1, column 16)"),
-        ("{\"primary\": \"a\",\n\"keys\": 7}", "(line 2, column 9)"),
-        (r#"{"primary": "a", "keys": {}, "more": 1}"#, "(line 1, column 35)"),
-        (r#"{"primary": "a", "primary": "a", "keys": {}}"#, "(line 1, column 26)"),
-        (r#"{"primary": "a", "keys": {"a": 1}}"#, "(line 1, column 32)"),
+        ("", ""),
+        ("null", ""),
+        (r#"["a", {"a": "CwsLCwsLCwsLCwsLCwsLCwsLCwsLCwsLCwsLCwsLCws="}]"#, ""),
+        (r#"{"primary": "a"}"#, " (line 1, column 16)"),
+        ("{\"primary\": \"a\",\n\"keys\": 7}", " (line 2, column 9)"),
+        (r#"{"primary": "a", "keys": {}, "more": 1}"#, " (line 1, column 35)"),
+        (r#"{"primary": "a", "primary": "a", "keys": {}}"#, " (line 1, column 26)"),
+        (r#"{"primary": "a", "keys": {"a": 1}}"#, " (line 1, column 32)"),
     ] {
-        assert_eq!(message(Keks::from_text(text)), format!("{NO_TEXT} {place}"), "{text}");
+        assert_eq!(message(Keks::from_text(text)), format!("{NO_TEXT}{place}"), "{text}");
     }
 }
 
@@ -169,6 +170,6 @@ fn a_file_that_is_none_is_refused_by_its_path() {
         message(Keks::from_file(&path)),
         format!("{}: the file of key-encryption keys cannot be read", path.display())
     );
-    let path = file(&folder, b"[]", 0o600);
+    let path = file(&folder, b"{}", 0o600);
     assert_eq!(message(Keks::from_file(&path)), format!("{}: {NO_TEXT} (line 1, column 2)", path.display()));
 }
