@@ -311,7 +311,7 @@ async fn e8_a_forgotten_subject_is_unreadable_and_all_others_are_not(bed: Bed) {
         assert!(all.iter().filter(|event| event.record_id.as_str() == "1").all(|event| event.data.json().is_ok()));
         match log.subject(&patient(2)).await.unwrap() {
             SubjectStatus::Forgotten(why) => {
-                assert_eq!((why.reason.as_str(), why.at), ("article 17", receipt.redacted.at))
+                assert_eq!((why.reason.as_str(), why.at), ("article 17", receipt.redacted.at));
             }
             other => panic!("{other:?}"),
         }

@@ -240,6 +240,8 @@ impl Vault {
                     },
                     _ => row.clone(),
                 };
+                // What was sealed since the dump was restored must not land.
+                let row = KeyRow { epoch: row.epoch.max(at.epoch.saturating_add(1)), ..row };
                 let write = KeyWrite { expected: at.version, row, new_ids: new_ids.clone() };
                 if self.write(&log, write).await? {
                     imported.written += 1;

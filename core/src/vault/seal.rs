@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::types::{KeyGuard, KeyRow, KeyVersion, KeyWrite, LogId, Subject};
 
 /// Nonces are taken from the operating system so many at a time.
-const NONCES: usize = 64;
+const NONCES: usize = 8;
 
 /// The keys that a commit is sealed with.
 pub(crate) struct SealKeys {
