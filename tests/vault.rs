@@ -310,7 +310,9 @@ async fn e8_a_forgotten_subject_is_unreadable_and_all_others_are_not(bed: Bed) {
         }
         assert!(all.iter().filter(|event| event.record_id.as_str() == "1").all(|event| event.data.json().is_ok()));
         match log.subject(&patient(2)).await.unwrap() {
-            SubjectStatus::Forgotten(why) => assert_eq!((why.reason.as_str(), why.at), ("article 17", receipt.redacted.at)),
+            SubjectStatus::Forgotten(why) => {
+                assert_eq!((why.reason.as_str(), why.at), ("article 17", receipt.redacted.at));
+            }
             other => panic!("{other:?}"),
         }
         assert_eq!(log.subject(&patient(1)).await.unwrap(), SubjectStatus::Known { keys: 1 });
@@ -374,7 +376,11 @@ async fn e8_a_rotated_key_seals_what_comes_and_opens_what_was(bed: Bed) {
     assert_eq!(texts.last().unwrap(), &json!({"diagnosis": "s3cr3t after"}));
     session(&other).forget(&patient(2), "asked").await.unwrap();
     let all = events(&other).await;
-    assert!(all.iter().filter(|event| event.record_id.as_str() == "2" && event.action.as_str() == "treat").all(|event| event.data.json().is_err()));
+    assert!(
+        all.iter()
+            .filter(|event| event.record_id.as_str() == "2" && event.action.as_str() == "treat")
+            .all(|event| event.data.json().is_err())
+    );
 }
 
 async fn e8_of_64_creators_of_a_subjects_key_one_wins_and_all_is_readable(bed: Bed) {
@@ -398,7 +404,10 @@ async fn e8_a_key_encryption_key_is_replaced_and_retired(bed: Bed) {
     let log = start(&bed, both("first")).await;
     lived_in(&log).await;
     let vault = log.vault().unwrap();
-    assert_eq!(fault(&start(&bed, both("second")).await.vault().unwrap().retire("first").await.unwrap_err()), VaultFault::KekInUse);
+    assert_eq!(
+        fault(&start(&bed, both("second")).await.vault().unwrap().retire("first").await.unwrap_err()),
+        VaultFault::KekInUse
+    );
     let forgotten = session(&log).forget(&patient(3), "asked").await.unwrap();
     assert_eq!(forgotten.pending, ["first"]);
     let wrapped = vault.keys_wrapped_by("first").await.unwrap();
@@ -412,7 +421,11 @@ async fn e8_a_key_encryption_key_is_replaced_and_retired(bed: Bed) {
     assert_eq!(alone.get::<Patient>(&2).await.unwrap().unwrap().diagnosis.as_deref(), Some("s3cr3t fever"));
     assert_eq!(alone.get::<Patient>(&3).await.unwrap().unwrap().diagnosis, None);
     let error = bed.bare().resource::<Patient>().vault(both("first")).start().await.unwrap_err();
-    shop::is(&error, &ErrorKind::Invalid, r#"the key-encryption key "first" was retired, and is to be the primary one"#);
+    shop::is(
+        &error,
+        &ErrorKind::Invalid,
+        r#"the key-encryption key "first" was retired, and is to be the primary one"#,
+    );
 }
 
 async fn e8_a_subject_that_an_attribute_names_takes_its_records_along(bed: Bed) {

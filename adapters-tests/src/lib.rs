@@ -34,7 +34,7 @@
 //! [`run_case`] runs one by name. Nothing is skipped: what a backend cannot do is checked to be declared and refused.
 //!
 //! What a store alone cannot show is left to others: unknown events (72) to the engine, the oldest format (73), a kill
-//! (89, 90, 92, 93, 94) and a full disk (95) to each backend's own tests, the vault (74 to 82b) to the vault's.
+//! (89, 90, 92, 93, 94) and a full disk (95) to each backend's own tests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a suite's cases fail by panicking")]
 
@@ -50,7 +50,7 @@ pub use cases::CASES;
 pub use fixture::Fixture;
 pub use rekindle_core::store::Store;
 pub use rekindle_core::types::Limits;
-pub use run::{Case, Failure, run_case};
+pub use run::{Case, Failure, Need, run_case};
 
 /// Writes one test for each case, in a module for each group, for a [`Fixture`].
 ///
@@ -65,7 +65,7 @@ macro_rules! suite {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __tests {
-    (($fixture:ty) $($group:ident { $($name:ident: $needs:ident [$($property:literal),+];)+ })+) => {$(
+    (($fixture:ty) $($group:ident { $($name:ident: $($need:ident)+ [$($property:literal),+];)+ })+) => {$(
         mod $group {
             #[allow(unused_imports)]
             use super::*;

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use rekindle_core::store::{EventStoreExt, Head, LoadedRecord, RebuildMode, ResourceStoreExt, Store};
+use rekindle_core::store::{EventStoreExt, Head, KeyStore, LoadedRecord, RebuildMode, ResourceStoreExt, Store};
 use rekindle_core::types::{
-    ActionType, Commit, Committed, Event, EventQuery, IdentityValue, LogId, Position, Record, RecordKey, RecordQuery,
-    WriteState,
+    ActionType, Commit, Committed, Event, EventQuery, IdentityValue, KeyId, KeyRow, LogId, Position, Record, RecordKey,
+    RecordQuery, WriteState,
 };
 use rekindle_core::{Error, ErrorKind};
 
-use crate::sample::{key, lock_of, resource};
+use crate::sample::{key, lock_of, resource, subject};
 
 /// Makes a commit that must succeed.
 pub(crate) async fn put(store: &dyn Store, commit: Commit) -> Committed {
@@ -51,6 +51,8 @@ pub(crate) struct Everything {
     pub(crate) events: Vec<Event>,
     /// `None` while they cannot be read.
     pub(crate) records: Option<Vec<Record>>,
+    /// `None` if the store keeps none.
+    pub(crate) keys: Option<Vec<KeyRow>>,
 }
 
 impl Everything {
@@ -65,7 +67,11 @@ impl Everything {
             },
             false => None,
         };
-        Self { head: store.head(log).await.unwrap(), events: events(store, log).await, records }
+        let keys = match store.key_store() {
+            Some(_) => Some(all_keys(store, log).await),
+            None => None,
+        };
+        Self { head: store.head(log).await.unwrap(), events: events(store, log).await, records, keys }
     }
 }
 
@@ -95,6 +101,44 @@ pub(crate) async fn n(store: &dyn Store, log: &LogId, id: &str) -> Option<u64> {
 
 pub(crate) fn number_in(record: &Record) -> u64 {
     record.attributes.to_value::<serde_json::Value>().unwrap()["n"].as_u64().unwrap()
+}
+
+/// Where a store keeps keys that does keep them.
+pub(crate) fn key_store(store: &dyn Store) -> &dyn KeyStore {
+    store.key_store().expect("the store keeps keys in one case and none in another")
+}
+
+/// The keys of one subject.
+pub(crate) async fn keys_of(store: &dyn Store, log: &LogId, text: &str) -> Option<KeyRow> {
+    let mut rows = key_store(store).keys(log, &[subject(text)]).await.unwrap();
+    assert_eq!(rows.len(), 1, "there is one answer for each subject");
+    rows.remove(0)
+}
+
+/// The row that is found by a key's id.
+pub(crate) async fn keys_by_id(store: &dyn Store, log: &LogId, id: KeyId) -> Option<KeyRow> {
+    let mut rows = key_store(store).keys_by_id(log, &[id]).await.unwrap();
+    assert_eq!(rows.len(), 1, "there is one answer for each id");
+    rows.remove(0)
+}
+
+/// The keys of all subjects of a log.
+pub(crate) async fn all_keys(store: &dyn Store, log: &LogId) -> Vec<KeyRow> {
+    paged_keys(store, log, usize::MAX).await
+}
+
+/// The same, by pages of so many.
+pub(crate) async fn paged_keys(store: &dyn Store, log: &LogId, limit: usize) -> Vec<KeyRow> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = key_store(store).list_keys(log, after.as_ref(), limit).await.unwrap();
+        assert!(page.items.len() <= limit, "a page of {limit} has {} rows", page.items.len());
+        all.extend(page.items);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return all,
+        }
+    }
 }
 
 /// The positions of an answer.

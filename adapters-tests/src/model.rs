@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rekindle_core::ErrorKind;
 use rekindle_core::store::{LoadedRecord, LogState};
 use rekindle_core::types::{
-    Check, Commit, Committed, CommittedEvent, Event, EventQuery, Expected, Identity, LogId, Order, Position, RecordId,
-    RecordKey, Revision,
+    Check, Commit, Committed, CommittedEvent, Event, EventQuery, Expected, Identity, KeyId, KeyRow, LogId, Order,
+    Position, RecordId, RecordKey, Revision, Subject,
 };
+use rekindle_core::{ErrorKind, VaultFault};
 
 /// All logs.
 #[derive(Debug, Default)]
@@ -22,11 +22,19 @@ pub(crate) struct ModelLog {
     /// Destroyed ones among them.
     pub(crate) records: BTreeMap<RecordKey, LoadedRecord>,
     pub(crate) state: LogState,
+    pub(crate) keys: BTreeMap<Subject, KeyRow>,
+    pub(crate) key_ids: BTreeMap<KeyId, Subject>,
 }
 
 impl Default for ModelLog {
     fn default() -> Self {
-        Self { events: Vec::new(), records: BTreeMap::new(), state: LogState::Live }
+        Self {
+            events: Vec::new(),
+            records: BTreeMap::new(),
+            state: LogState::Live,
+            keys: BTreeMap::new(),
+            key_ids: BTreeMap::new(),
+        }
     }
 }
 
@@ -49,11 +57,14 @@ impl ModelLog {
         if let Some(known) = self.known(commit)? {
             return Ok(known);
         }
+        let of_keys_only = !commit.keys.is_empty() && commit.changes.is_empty() && commit.checks.is_empty();
         match self.state {
+            _ if of_keys_only => {}
             LogState::Live => {}
             LogState::Rebuilding => return Err(ErrorKind::Rebuilding),
             LogState::Rewound(at) => return Err(ErrorKind::Rewound { at }),
         }
+        self.write_keys(commit)?;
         for check in &commit.checks {
             self.check(check)?;
         }
@@ -103,6 +114,27 @@ impl ModelLog {
             committed.events.push(CommittedEvent { position: found.position, revision: found.revision });
         }
         Ok(Some(committed))
+    }
+
+    fn write_keys(&mut self, commit: &Commit) -> Result<(), ErrorKind> {
+        let changed = ErrorKind::Vault(VaultFault::KeyChanged);
+        for guard in &commit.guards {
+            if self.keys.get(&guard.subject).map_or(0, |row| row.epoch) != guard.epoch {
+                return Err(changed);
+            }
+        }
+        for write in &commit.keys {
+            if self.keys.get(&write.row.subject).map_or(0, |row| row.version) != write.expected {
+                return Err(changed);
+            }
+            self.keys.insert(write.row.subject.clone(), write.row.clone());
+            self.key_ids.extend(write.new_ids.iter().map(|id| (*id, write.row.subject.clone())));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn keys_by_id(&self, id: KeyId) -> Option<&KeyRow> {
+        self.keys.get(self.key_ids.get(&id)?)
     }
 
     fn check(&self, check: &Check) -> Result<(), ErrorKind> {

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use rekindle_core::store::Store;
 
 use crate::cases::{CASES, refusal};
 use crate::fixture::{Backend, Fixture};
@@ -21,9 +22,31 @@ pub struct Case {
     pub name: &'static str,
     /// The numbers of the properties that it checks, as `docs/conformance-properties.md` has them.
     pub properties: &'static [&'static str],
-    /// Whether it takes a store that keeps records. With one that does not, the case checks that records are refused.
-    pub needs_records: bool,
+    /// What it takes of a store. With one that keeps none of it, the case checks that it is refused.
+    pub needs: &'static [Need],
     pub(crate) body: fn(Backend) -> BoxFuture<'static, ()>,
+}
+
+/// What a case takes of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Need {
+    /// Events, which every store keeps.
+    Events,
+    /// Records.
+    Records,
+    /// The vault's keys.
+    Keys,
+}
+
+impl Need {
+    fn is_met(self, store: &dyn Store) -> bool {
+        match self {
+            Self::Events => true,
+            Self::Records => store.info().records,
+            Self::Keys => store.key_store().is_some(),
+        }
+    }
 }
 
 impl fmt::Debug for Case {
@@ -62,10 +85,14 @@ impl Case {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let case = async {
             let backend = Backend::of::<F>();
-            if self.needs_records && !backend.open().await.store.info().records {
-                return refusal::records_are_refused(backend).await;
+            let store = backend.open().await.store;
+            let missing: Vec<Need> = self.needs.iter().copied().filter(|need| !need.is_met(&*store)).collect();
+            if missing.is_empty() {
+                (self.body)(backend).await;
             }
-            (self.body)(backend).await;
+            for need in missing {
+                refusal::is_refused(backend, need).await;
+            }
         };
         let ended = runtime.block_on(async { tokio::time::timeout(HUNG, case).await });
         runtime.shutdown_background();

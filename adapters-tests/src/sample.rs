@@ -2,8 +2,8 @@
 
 use rekindle_core::types::{
     ActionName, ActionType, Actor, Change, Check, Commit, DefaultLockKeys, EventId, Expected, Identity, IdentityValue,
-    Json, LockKey, LockKeys, LogId, NewEvent, Payload, Position, RecordId, RecordKey, RecordWrite, ResourceName,
-    Revision, Timestamp, WriteState,
+    Json, KeyGuard, KeyId, KeyRow, KeyWrite, LockKey, LockKeys, LogId, NewEvent, Payload, Position, RecordId,
+    RecordKey, RecordWrite, ResourceName, Revision, Subject, Timestamp, WriteState,
 };
 
 /// The resource of all samples.
@@ -135,6 +135,44 @@ pub(crate) fn checked(mut commit: Commit, check: Check) -> Commit {
 
 pub(crate) fn check(id: &str, expected: Expected) -> Check {
     Check::Record { key: key(id), expected }
+}
+
+pub(crate) fn subject(text: &str) -> Subject {
+    Subject::new(text).unwrap()
+}
+
+pub(crate) fn key_id(n: u8) -> KeyId {
+    KeyId::from_bytes([n; 32])
+}
+
+/// A write of a subject's keys: the row after this version, at this epoch, with a body that no other has.
+pub(crate) fn keys(text: &str, expected: u64, epoch: u64) -> KeyWrite {
+    let body = format!("the keys of {text} after {expected}, at {epoch}").into_bytes();
+    let row = KeyRow { subject: subject(text), version: expected + 1, epoch, body };
+    KeyWrite { expected, row, new_ids: Vec::new() }
+}
+
+/// The same write, with a key that is new.
+pub(crate) fn with_id(mut write: KeyWrite, id: KeyId) -> KeyWrite {
+    write.new_ids.push(id);
+    write
+}
+
+/// The same commit, with a write of keys.
+pub(crate) fn keyed(mut commit: Commit, write: KeyWrite) -> Commit {
+    commit.keys.push(write);
+    commit
+}
+
+/// A commit of keys only.
+pub(crate) fn of_keys(log: &LogId, keys: Vec<KeyWrite>) -> Commit {
+    Commit { keys, ..commit(log, Vec::new()) }
+}
+
+/// The same commit, of what was sealed at this epoch of a subject.
+pub(crate) fn guarded(mut commit: Commit, text: &str, epoch: u64) -> Commit {
+    commit.guards.push(KeyGuard { subject: subject(text), epoch });
+    commit
 }
 
 /// Text that breaks whoever builds a query, a key or a path of it by hand.

@@ -224,16 +224,17 @@ fn implement(
     let listed = attributes.iter().map(|Attribute { name, marks: Marks { id, sensitive, stored, .. }, .. }| {
         quote!(#engine::Attribute { name: #name, id: #id, sensitive: #sensitive, stored: #stored })
     });
-    let subject = attributes.iter().find(|attribute| attribute.marks.subject).map(|Attribute { name, marks, .. }| {
-        let of = match &marks.subject_of {
-            Some(of) => quote!(::core::option::Option::Some(#of)),
-            None => quote!(::core::option::Option::None),
-        };
-        quote! {
-            const SUBJECT: ::core::option::Option<#engine::SubjectSpec> =
-                ::core::option::Option::Some(#engine::SubjectSpec { attribute: #name, of: #of });
-        }
-    });
+    let subject =
+        attributes.iter().find(|attribute| attribute.marks.subject).map(|Attribute { name, marks, .. }| {
+            let of = match &marks.subject_of {
+                Some(of) => quote!(::core::option::Option::Some(#of)),
+                None => quote!(::core::option::Option::None),
+            };
+            quote! {
+                const SUBJECT: ::core::option::Option<#engine::SubjectSpec> =
+                    ::core::option::Option::Some(#engine::SubjectSpec { attribute: #name, of: #of });
+            }
+        });
     let specs = actions.iter().map(|action| quote_spanned!(action.span()=> spec::<#action>()));
     let single = attributes.iter().filter(|attribute| attribute.marks.identity);
     let identity_specs = single

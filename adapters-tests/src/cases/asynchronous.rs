@@ -12,10 +12,10 @@ use crate::look::{Everything, events, fold, live, n, positions, put, rebuild, re
 use crate::sample::{commit, create, key, lock_of, log, note, set, state, tenant};
 
 /// So many polls are enough to end each future of each backend that we know, or to come upon all its points of waiting.
-const POLLS: usize = 24;
+pub(super) const POLLS: usize = 24;
 
 /// Polls a future so many times, lets others run in between, and drops it. Gives what it gave, if it ended.
-async fn drop_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn drop_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future = Box::pin(future);
     for _ in 0..polls {
         if let std::task::Poll::Ready(ended) = futures::poll!(&mut future) {
@@ -27,7 +27,7 @@ async fn drop_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<
 }
 
 /// All of a log, read while nothing happened to it: what was begun by a dropped future may still be under way.
-async fn settled(store: &dyn Store, log: &LogId) -> Everything {
+pub(super) async fn settled(store: &dyn Store, log: &LogId) -> Everything {
     loop {
         let all = Everything::of(store, log).await;
         if store.head(log).await.unwrap() == all.head {

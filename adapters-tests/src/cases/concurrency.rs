@@ -25,7 +25,7 @@ async fn at_revision_3(backend: Backend) -> Arc<dyn Store> {
 }
 
 /// Runs the same thing many times at once, on two handles, and gives what each gave.
-async fn race<T, F, Fut>(
+pub(super) async fn race<T, F, Fut>(
     backend: Backend,
     store: Option<(Arc<dyn Store>, Arc<dyn Store>)>,
     racers: usize,
@@ -55,7 +55,7 @@ where
     futures::future::join_all(racing).await.into_iter().map(Result::unwrap).collect()
 }
 
-async fn two_handles(backend: Backend) -> (Arc<dyn Store>, Arc<dyn Store>) {
+pub(super) async fn two_handles(backend: Backend) -> (Arc<dyn Store>, Arc<dyn Store>) {
     let opened = backend.open().await;
     (Arc::clone(&opened.store), opened.other_handle().await)
 }

@@ -7,6 +7,9 @@ mod concurrency;
 mod crash;
 mod idempotency;
 mod identities;
+mod key_commits;
+mod key_races;
+mod keys;
 mod limits;
 mod random;
 mod read;
@@ -15,8 +18,9 @@ mod records;
 pub(crate) mod refusal;
 mod replay;
 mod time;
+mod vault;
 
-use crate::run::Case;
+use crate::run::{Case, Need};
 
 /// The table: each case with what it takes of a store and the numbers of the properties that it checks. `CASES` and
 /// `suite!` are both made of it.
@@ -204,6 +208,49 @@ macro_rules! __cases {
                 two_handles_agree: records ["100"];
                 a_waiting_reader_is_woken_by_another_handle: events ["10", "100"];
             }
+            keys {
+                a_new_store_has_no_keys: keys ["1", "82b"];
+                a_row_reads_back_byte_for_byte: keys ["74"];
+                versions_and_epochs_are_exact: keys ["61", "74"];
+                any_text_is_a_subject: keys ["45", "96"];
+                the_largest_keys_pass: keys ["97"];
+                keys_are_answered_in_the_order_of_the_question: keys ["74"];
+                a_row_is_found_by_every_id_it_ever_had: keys ["80", "82b"];
+                what_was_overwritten_is_read_nowhere: keys ["82"];
+                pages_of_keys_concatenate_to_the_whole: keys ["35", "39", "40", "44"];
+                a_page_of_keys_is_cut_to_the_stores_rows: keys ["39", "40"];
+                a_walk_over_the_keys_goes_on_while_they_are_written: keys ["41", "81"];
+                the_logs_with_keys_are_listed: keys ["12"];
+                logs_have_keys_of_their_own: keys ["12"];
+                clear_and_rebuilds_leave_the_keys: keys records ["65"];
+                keys_are_written_in_any_state_of_the_log: keys records ["65", "82"];
+                two_handles_agree_on_keys: keys ["100"];
+                keys_are_there_after_reopening: keys ["88"];
+            }
+            key_commits {
+                a_version_that_is_not_the_stored_one_is_refused: keys ["14", "16"];
+                versions_may_jump: keys ["14"];
+                a_guard_holds_at_its_epoch_only: keys ["8", "16", "82a"];
+                keys_and_events_are_all_or_none: keys ["16", "25"];
+                keys_and_records_are_all_or_none: keys records ["16", "25"];
+                a_commit_sees_the_keys_of_those_before_in_its_batch: keys ["30"];
+                a_commit_of_keys_only_answers_without_events: keys ["7"];
+                a_commit_of_guards_only_leaves_nothing: keys ["31"];
+                keys_twice_in_one_commit_are_invalid: keys ["16"];
+                a_version_that_does_not_follow_is_invalid: keys ["16"];
+                keys_of_one_byte_more_are_too_large: keys ["97"];
+                one_key_more_than_a_commit_takes_is_too_large: keys ["97"];
+                a_repeated_commit_is_answered_whatever_its_keys: keys ["86"];
+            }
+            key_races {
+                no_reader_sees_half_a_commit_of_keys: keys ["26", "28"];
+                of_racing_creators_one_wins: keys ["17", "19"];
+                an_append_that_races_a_shred_lands_before_it_or_not_at_all: keys ["82a"];
+                a_rewrap_does_not_disturb_appends: keys ["80", "81"];
+                a_rewrap_that_races_a_shred_brings_nothing_back: keys ["81", "82"];
+                a_commit_with_keys_dropped_at_any_poll_is_whole_or_absent: keys ["98"];
+                a_fence_holds_commits_of_keys: keys records ["83", "84"];
+            }
             crash {
                 what_was_answered_is_there_after_reopening: events ["88", "91"];
                 ids_are_known_after_reopening: events ["86", "88"];
@@ -211,6 +258,26 @@ macro_rules! __cases {
                 the_state_of_a_log_is_there_after_reopening: records ["88"];
                 an_unfinished_shadow_rebuild_is_gone_after_reopening: records ["70"];
                 an_unfinished_rebuild_in_place_is_known_after_reopening: records ["70"];
+            }
+            vault {
+                a_secret_round_trips: records ["74"];
+                no_secret_is_in_what_a_store_keeps_nor_in_what_is_shown: records ["75"];
+                equal_plaintexts_give_different_ciphertexts: records ["76"];
+                a_flipped_bit_of_a_section_is_refused: records ["77"];
+                a_changed_character_of_a_sealed_attribute_is_refused: records ["77"];
+                a_section_that_was_moved_is_refused: records ["78"];
+                a_sealed_attribute_that_was_moved_is_refused: records ["78"];
+                a_wrapped_key_that_was_moved_is_refused: records ["78"];
+                a_wrong_key_and_a_missing_one_are_told_apart_from_tampering: records ["79"];
+                rotated_keys_keep_secrets_readable: records ["80"];
+                a_rewrap_that_was_broken_off_goes_on: records ["81"];
+                a_forgotten_subject_is_unreadable_and_all_others_are_not: records ["82"];
+                a_destroyed_key_is_not_brought_back: records ["81", "82"];
+                clear_and_replay_leave_keys_alone: records ["64", "67", "82"];
+                a_forget_is_there_after_reopening: records ["82", "88"];
+                nothing_is_sealed_by_a_key_that_another_handle_destroyed: records ["82a"];
+                an_update_that_races_a_forget_lands_before_it_or_is_refused: records ["82a"];
+                a_missing_key_is_never_read_as_a_destroyed_one: records ["82b"];
             }
             random {
                 random_sequences_equal_the_model: records ["14", "25", "27", "30", "32", "63", "64", "67", "86"];
@@ -222,13 +289,13 @@ macro_rules! __cases {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __list {
-    (() $($group:ident { $($name:ident: $needs:ident [$($property:literal),+];)+ })+) => {
+    (() $($group:ident { $($name:ident: $($need:ident)+ [$($property:literal),+];)+ })+) => {
         /// Every case of the suite.
         pub const CASES: &[Case] = &[$($(Case {
             group: stringify!($group),
             name: stringify!($name),
             properties: &[$($property),+],
-            needs_records: $crate::__needs_records!($needs),
+            needs: &[$($crate::__need!($need)),+],
             body: |backend| Box::pin($group::$name(backend)),
         },)+)+];
     };
@@ -236,12 +303,15 @@ macro_rules! __list {
 
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __needs_records {
-    (records) => {
-        true
-    };
+macro_rules! __need {
     (events) => {
-        false
+        Need::Events
+    };
+    (records) => {
+        Need::Records
+    };
+    (keys) => {
+        Need::Keys
     };
 }
 

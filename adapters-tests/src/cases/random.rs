@@ -10,12 +10,16 @@ use proptest::prop_oneof;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use rekindle_core::ErrorKind;
 use rekindle_core::store::{EventStoreExt, LogState, RebuildMode, Store};
-use rekindle_core::types::{Check, Commit, EventQuery, Expected, LogId, Order, Position, RecordId, Revision};
+use rekindle_core::types::{
+    Check, Commit, EventQuery, Expected, KeyId, KeyRow, KeyVersion, LogId, Order, Position, RecordId, Revision,
+};
 
 use crate::fixture::Backend;
-use crate::look::{Everything, assert_same, live, stream};
+use crate::look::{Everything, assert_same, keys_by_id, live, stream};
 use crate::model::{Model, page};
-use crate::sample::{check, checked, commit, email_of, lock_of, log, note, owning, state, tenant};
+use crate::sample::{
+    check, checked, commit, email_of, guarded, keyed, keys, lock_of, log, note, owning, state, subject, tenant, with_id,
+};
 
 const SEED: u64 = 42;
 const SEQUENCES: u32 = 24;
@@ -43,6 +47,19 @@ struct Planned {
     checks: Vec<(u8, Expectation)>,
     identity_check: Option<(u8, Option<u8>)>,
     changes: Vec<PlannedChange>,
+    keys: Option<PlannedKeys>,
+    /// The subject, and how far its epoch is from the one that is guarded by.
+    guard: Option<(u8, u64)>,
+}
+
+/// A write of a subject's keys.
+#[derive(Clone, Debug)]
+struct PlannedKeys {
+    subject: u8,
+    /// How far the version that it expects is above the one that there is.
+    off: u64,
+    /// Whether there is a new key, or none any more: else it is a rewrap.
+    new_epoch: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -73,13 +90,29 @@ fn expectations() -> impl Strategy<Value = Expectation> {
     ]
 }
 
+/// Mostly none.
+fn off() -> impl Strategy<Value = u64> {
+    (0..8_u64).prop_map(|by| by / 7)
+}
+
 fn planned() -> impl Strategy<Value = Planned> {
     let expected = prop_oneof![1 => any::<bool>().prop_map(|_| None), 5 => expectations().prop_map(Some)];
     let change = (0..4_u8, expected, proptest::option::weighted(0.8, proptest::option::of(0..3_u8)), 0..8_u8)
         .prop_map(|(record, expected, email, silent)| PlannedChange { record, expected, email, silent: silent == 0 });
     let identity_check = proptest::option::weighted(0.15, (0..3_u8, proptest::option::of(0..4_u8)));
-    (0..3_usize, vec((0..4_u8, expectations()), 0..2), identity_check, vec(change, 0..4))
-        .prop_map(|(log, checks, identity_check, changes)| Planned { log, checks, identity_check, changes })
+    let keys =
+        (0..2_u8, off(), any::<bool>()).prop_map(|(subject, off, new_epoch)| PlannedKeys { subject, off, new_epoch });
+    let (keys, guard) = (proptest::option::weighted(0.4, keys), proptest::option::weighted(0.3, (0..2_u8, off())));
+    (0..3_usize, vec((0..4_u8, expectations()), 0..2), identity_check, vec(change, 0..4), keys, guard).prop_map(
+        |(log, checks, identity_check, changes, keys, guard)| Planned {
+            log,
+            checks,
+            identity_check,
+            changes,
+            keys,
+            guard,
+        },
+    )
 }
 
 fn queries() -> impl Strategy<Value = EventQuery> {
@@ -141,7 +174,10 @@ async fn run(backend: Backend, steps: Vec<Step>) {
     let (store, mut model, mut made) = (opened.store, Model::default(), Vec::new());
     for step in steps {
         match step {
-            Step::Commit(planned) => {
+            Step::Commit(mut planned) => {
+                if store.key_store().is_none() {
+                    planned.iter_mut().for_each(|planned| (planned.keys, planned.guard) = (None, None));
+                }
                 let batch: Vec<Commit> = planned.iter().map(|planned| build(&model, planned)).collect();
                 commit_both(&store, &mut model, batch.clone()).await;
                 made.extend(batch);
@@ -209,7 +245,27 @@ fn build(model: &Model, planned: &Planned) -> Commit {
         let owner = owner.map(|id| RecordId::new(id.to_string()).unwrap());
         commit = checked(commit, Check::Identity { identity: email_of(&email.to_string()), owner });
     }
+    let stored = |text: &str| now.keys.get(&subject(text)).map_or(KeyVersion::default(), KeyRow::at);
+    if let Some(PlannedKeys { subject, off, new_epoch }) = &planned.keys {
+        let text = subject.to_string();
+        let KeyVersion { version, epoch } = stored(&text);
+        let write = keys(&text, version + off, epoch + u64::from(*new_epoch));
+        commit = keyed(commit, if *new_epoch { with_id(write, new_key(*subject, epoch)) } else { write });
+    }
+    if let Some((subject, off)) = planned.guard
+        && planned.keys.as_ref().is_none_or(|keys| keys.subject != subject)
+    {
+        let text = subject.to_string();
+        commit = guarded(commit, &text, stored(&text).epoch + off);
+    }
     commit
+}
+
+/// The id of the key that a subject gets after an epoch.
+fn new_key(subject: u8, epoch: u64) -> KeyId {
+    let mut bytes = [subject; 32];
+    bytes[..8].copy_from_slice(&epoch.to_le_bytes());
+    KeyId::from_bytes(bytes)
 }
 
 async fn commit_both(store: &Arc<dyn Store>, model: &mut Model, batch: Vec<Commit>) {
@@ -265,6 +321,8 @@ async fn compare(store: &Arc<dyn Store>, model: &Model) {
         let (expected, actual) = (model.log(log), Everything::of(&**store, log).await);
         assert_same(&actual.events, &expected.events, log);
         let of_one = EventQuery::new().with_record_id(RecordId::new("1").unwrap()).with_limit(2);
+        let first_page = store.read(log, &of_one).await.unwrap().items;
+        assert_same(&first_page, &page(&expected.events, &of_one, usize::MAX), &of_one);
         for query in
             [EventQuery::new().with_limit(3), of_one, EventQuery::new().with_limit(4).with_order(Order::Backward)]
         {
@@ -279,6 +337,12 @@ async fn compare(store: &Arc<dyn Store>, model: &Model) {
             let identity = email_of(&email.to_string());
             let owner = store.find(log, &identity).await.unwrap().map(|record| record.key.id);
             assert_eq!(owner, expected.owner(&identity), "the owner of {identity} in {log}");
+        }
+        let keys: Vec<_> = expected.keys.values().cloned().collect();
+        assert_eq!(actual.keys.unwrap_or_default(), keys, "the keys of {log}");
+        for id in expected.key_ids.keys() {
+            let found = keys_by_id(&**store, log, *id).await;
+            assert_eq!(found.as_ref(), expected.keys_by_id(*id), "by the key {id} of {log}");
         }
         assert_eq!(store.count(log, EventQuery::new()).await.unwrap(), expected.events.len() as u64);
     }

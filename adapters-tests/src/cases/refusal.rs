@@ -1,18 +1,32 @@
-//! What a store that keeps no records must do in place of the cases that take records.
+//! What a store that keeps no records, or no keys, must do in place of the cases that take them.
 
 use rekindle_core::ErrorKind;
 use rekindle_core::types::Expected;
 
 use crate::fixture::Backend;
 use crate::look::{positions, put, refused};
-use crate::sample::{check, checked, commit, create, log, note};
+use crate::run::Need;
+use crate::sample::{check, checked, commit, create, guarded, keyed, keys, log, note, of_keys};
 
-/// Writes and checks of records are refused by name, and leave no trace.
-pub(crate) async fn records_are_refused(backend: Backend) {
+/// What is not kept is refused by name, and leaves no trace.
+pub(crate) async fn is_refused(backend: Backend, need: Need) {
+    let notes = || commit(&log(), vec![note("a", 1)]);
+    let refusals = match need {
+        Need::Events => Vec::new(),
+        Need::Records => {
+            vec![commit(&log(), vec![note("a", 1), create("a", 1)]), checked(notes(), check("a", Expected::Any))]
+        }
+        Need::Keys => vec![
+            keyed(notes(), keys("s", 0, 1)),
+            of_keys(&log(), vec![keys("s", 0, 1)]),
+            guarded(notes(), "s", 1),
+            // Without keys a subject is at epoch 0, but a store that knows of none cannot tell.
+            guarded(notes(), "s", 0),
+        ],
+    };
     let store = backend.open().await.store;
-    let with_write = commit(&log(), vec![note("a", 1), create("a", 1)]);
-    let with_check = checked(commit(&log(), vec![note("a", 1)]), check("a", Expected::Any));
-    for refusal in [with_write, with_check] {
+    let last = refusals.len() as u64 + 1;
+    for refusal in refusals {
         let error = refused(&*store, refusal.clone()).await;
         assert_eq!(error.kind(), &ErrorKind::Unsupported, "{error:?}");
         let answers = store.commit(vec![refusal, commit(&log(), vec![note("a", 2)])]).await;
@@ -23,5 +37,5 @@ pub(crate) async fn records_are_refused(backend: Backend) {
             "the neighbour of a refused commit failed with it"
         );
     }
-    assert_eq!(positions(&put(&*store, commit(&log(), vec![note("a", 3)])).await), [3]);
+    assert_eq!(positions(&put(&*store, notes()).await), [last]);
 }

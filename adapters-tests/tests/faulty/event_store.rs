@@ -20,7 +20,8 @@ impl EventStore for Faulty {
     }
 
     fn key_store(&self) -> Option<&dyn KeyStore> {
-        self.inner.key_store()
+        let keys = !matches!(self.fault, Fault::NoKeys | Fault::NoKeysDropsThem);
+        keys.then_some(self)
     }
 
     async fn commit(&self, mut batch: Vec<Commit>) -> Vec<Result<Committed>> {
@@ -103,7 +104,7 @@ impl EventStore for Faulty {
 }
 
 impl Faulty {
-    fn log(&self, log: &LogId) -> LogId {
+    pub(super) fn log(&self, log: &LogId) -> LogId {
         if self.has(Fault::TenantLeak) { LogId { tenant: None, ..log.clone() } } else { log.clone() }
     }
 
@@ -137,6 +138,7 @@ impl Faulty {
         if self.has(Fault::EventsOnlyDropsWrites) {
             commit.checks.retain(|check| matches!(check, Check::Identity { .. }));
         }
+        self.change_keys(commit);
         for change in &mut commit.changes {
             self.change_one(&commit.log, change);
         }
@@ -183,6 +185,9 @@ impl Faulty {
             Fault::EventsOnly if !commit.checks.is_empty() || commit.writes().next().is_some() => {
                 return Err(Error::unsupported("this store keeps no records"));
             }
+            Fault::NoKeys if !commit.keys.is_empty() || !commit.guards.is_empty() => {
+                return Err(Error::unsupported("this store keeps no keys"));
+            }
             Fault::RewoundTakesCommits => {
                 if let LogState::Rewound(at) = self.inner.head(&commit.log).await?.state {
                     commit.accepts = Some(at);
@@ -197,7 +202,9 @@ impl Faulty {
             Fault::IdentityNotReleased => self.keep_identities(&commit)?,
             _ => {}
         }
+        self.prepare_keys(&mut commit).await?;
         let answer = self.inner.commit_one(commit.clone()).await;
+        self.after_keys(commit.clone(), answer.is_ok()).await;
         match (&answer, self.fault) {
             (Err(_), Fault::FailureLeavesTrace) => {
                 let event = commit.changes.iter().find_map(|change| change.event.clone());
@@ -233,8 +240,10 @@ impl Faulty {
 
     async fn commit_torn(&self, commit: Commit) -> Result<Committed> {
         let mut committed = Committed::default();
-        for change in commit.changes.clone() {
-            let part = Commit { changes: vec![change], ..commit.clone() };
+        let keys = commit.keys.iter().map(|write| (vec![write.clone()], Vec::new()));
+        let changes = commit.changes.iter().map(|change| (Vec::new(), vec![change.clone()]));
+        for (keys, changes) in keys.chain(changes) {
+            let part = Commit { keys, changes, ..commit.clone() };
             committed.events.extend(self.inner.commit_one(part).await?.events);
             tokio::task::yield_now().await;
         }

@@ -1,14 +1,15 @@
 //! A store that is broken in one way: the memory backend behind a wrapper that plants one fault.
 
 mod event_store;
+mod key_store;
 mod resource_store;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rekindle_conformance::{Fixture, Limits, Store, async_trait};
-use rekindle_core::types::{Commit, Identity, LockKey, LogId, Record, RecordId, RecordKey};
+use rekindle_core::types::{Commit, Identity, KeyId, KeyRow, LockKey, LogId, Record, RecordId, RecordKey, Subject};
 use rekindle_memory::{MemoryBackend, MemoryConfig};
 
 /// What is broken.
@@ -84,6 +85,46 @@ pub(crate) enum Fault {
     EventsOnly,
     /// It keeps no records, and drops their writes without a word.
     EventsOnlyDropsWrites,
+    /// Guards are not looked at.
+    GuardsIgnored,
+    /// Keys are written over whatever version there is.
+    KeyVersionsIgnored,
+    /// Guards and versions are looked at before the lock is taken.
+    KeysCheckedTooEarly,
+    /// The keys of a failed commit are written.
+    KeysOfFailedCommitWritten,
+    /// Keys that are given twice, or whose version does not follow, are put right.
+    KeysMended,
+    /// A rewrap changes the epoch, too.
+    EveryWriteIsANewEpoch,
+    /// A commit of keys only makes a rewound log live.
+    KeysMakeLive,
+    /// Clearing a log clears its keys.
+    KeysLostWithClear,
+    /// A row is found by the ids that were new in it last.
+    KeysFoundByNewestIdOnly,
+    /// The index of ids holds rows, and not where they are.
+    KeyRowsCopiedById,
+    /// Rows are given in the order of their subjects, not of the question.
+    KeyRowsSorted,
+    /// The epoch of a row is not read.
+    EpochLost,
+    /// Versions are exact up to 2^53.
+    KeyNumbersAsDoubles,
+    /// A body is text.
+    KeyBodiesAsText,
+    /// A body has 64 KiB at most.
+    KeyBodiesCut,
+    /// Subjects are stored in lower case.
+    SubjectsInLowercase,
+    /// A list of keys ends with its first page.
+    KeyListCutShort,
+    /// A log has keys once it was committed to.
+    EveryLogHasKeys,
+    /// Nothing: it keeps no keys, and refuses them.
+    NoKeys,
+    /// It keeps no keys, and drops them without a word.
+    NoKeysDropsThem,
 }
 
 /// Which fault a fixture plants.
@@ -110,6 +151,10 @@ struct Memory {
     early: HashMap<(LogId, RecordKey), Record>,
     /// The revision at which a record was destroyed last.
     destroyed: HashMap<(LogId, RecordKey), u64>,
+    cleared: HashSet<LogId>,
+    /// The ids that were new in a row last, and each row as it was when an id was new in it.
+    newest_ids: HashMap<(LogId, Subject), Vec<KeyId>>,
+    rows_by_id: HashMap<(LogId, KeyId), KeyRow>,
 }
 
 impl Faulty {

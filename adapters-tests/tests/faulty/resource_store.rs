@@ -105,6 +105,7 @@ impl ResourceStore for Faulty {
                 self.inner.clear(&other, lock).await?;
             }
         }
+        self.memory().cleared.insert(log.clone());
         self.inner.clear(log, lock).await
     }
 }

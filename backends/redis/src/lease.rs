@@ -51,6 +51,7 @@ impl Held {
                 return;
             }
         }
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).clear();
         DROPPED.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.token);
     }
 }
@@ -72,6 +73,13 @@ impl Lease {
 
     pub(crate) fn token(&self) -> &str {
         &self.held.token
+    }
+
+    /// Takes the token away, and returns when it is gone: a process that ends then leaves nothing that others wait for. If it
+    /// cannot be taken away, it is as if it was dropped.
+    pub(crate) async fn end(&self) {
+        self.beat.abort();
+        self.held.release().await;
     }
 
     /// From now on the token is renewed and taken away under this key, too. To be called before it is set there.

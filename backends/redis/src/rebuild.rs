@@ -185,6 +185,7 @@ impl Store {
             .await?;
         match worded(answer, "finish_rebuild")? {
             (word, _) if word == "DONE" => {
+                fenced.lease.end().await;
                 self.sweep(&tag).await;
                 Ok(())
             }

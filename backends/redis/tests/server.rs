@@ -369,6 +369,21 @@ async fn a_long_history_is_read_in_pages_of_any_size() {
     }
 }
 
+/// A process that ends right after a replay leaves no fence: commits would wait for its lease.
+#[tokio::test]
+async fn a_rebuild_that_is_finished_has_taken_its_fence_away() {
+    let config = config();
+    let store = open(server().url(), &config).await;
+    store.commit_one(creation("a")).await.unwrap();
+    let rebuild = store.begin_rebuild(&log(), LOCK, RebuildMode::Shadow).await.unwrap();
+    let fence = store.fence(&rebuild).await.unwrap();
+    let of_fence = [format!("{{{}:main}}:f:1", config.prefix), format!("{{{}::1}}:f", config.prefix)];
+    let there = || server().cli(&["exists", &of_fence[0], &of_fence[1]]);
+    assert_eq!(there(), "2");
+    store.finish_rebuild(rebuild, fence, Position::new(1)).await.unwrap();
+    assert_eq!(there(), "0");
+}
+
 /// A rebuild whose process is gone ends with its lease.
 #[tokio::test]
 async fn a_rebuild_ends_with_its_lease() {

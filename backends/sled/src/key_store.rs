@@ -20,7 +20,7 @@ impl Store {
         let Some((number, _)) = self.log(log)? else { return Ok(vec![None; ids.len()]) };
         let find = |id: &KeyId| {
             let Some(subject) = self.row(&keys::key_id(number, id))? else { return Ok(None) };
-            let subject = rows::subject(&subject)?;
+            let subject = rows::subject(&subject).map_err(|e| e.at(format!("the key {id}")))?;
             match self.keys(number, &subject)? {
                 Some(row) => Ok(Some(row)),
                 None => Err(Error::corrupt(format!("the key {id} is one of {subject}, which has none"))),
@@ -77,12 +77,21 @@ impl KeyStore for SledBackend {
             return Ok(Page::empty());
         }
         let (log, after) = (log.clone(), after.cloned());
-        let items = self.blocking(move |store| store.list_keys(&log, after.as_ref(), limit)).await?;
+        let items = self
+            .blocking(move |store| {
+                let _one_state = store.one_state()?;
+                store.list_keys(&log, after.as_ref(), limit)
+            })
+            .await?;
         let next = items.last().filter(|_| items.len() == limit).map(|row| row.subject.clone());
         Ok(Page { items, next })
     }
 
     async fn logs_with_keys(&self) -> Result<Vec<LogId>> {
-        self.blocking(|store| store.logs_with_keys()).await
+        self.blocking(|store| {
+            let _one_state = store.one_state()?;
+            store.logs_with_keys()
+        })
+        .await
     }
 }

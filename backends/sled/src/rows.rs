@@ -92,8 +92,8 @@ pub(crate) fn decode_keys(row: &[u8], subject: &Subject) -> Result<KeyRow> {
 
 /// The subject in a row of the index of key ids.
 pub(crate) fn subject(row: &[u8]) -> Result<Subject> {
-    let text = std::str::from_utf8(row)
-        .map_err(|source| Error::corrupt("a stored subject is no text").with_source(source))?;
+    let text =
+        std::str::from_utf8(row).map_err(|source| Error::corrupt("a stored subject is no text").with_source(source))?;
     Subject::new(text).map_err(|source| Error::corrupt("a stored subject is none").with_source(source))
 }
 

@@ -8,8 +8,12 @@ use std::fs;
 use std::path::Path;
 
 use common::{commit, create, log};
-use rekindle_core::store::{EventStore, EventStoreExt, LoadedRecord, RebuildMode, ResourceStore, ResourceStoreExt};
-use rekindle_core::types::{EventQuery, Position, RecordKey, Revision};
+use rekindle_core::store::{
+    EventStore, EventStoreExt, KeyStore, LoadedRecord, RebuildMode, ResourceStore, ResourceStoreExt,
+};
+use rekindle_core::types::{
+    Commit, EventQuery, KeyGuard, KeyId, KeyRow, KeyWrite, Position, RecordKey, Revision, Subject,
+};
 use rekindle_core::{Error, ErrorKind};
 use rekindle_sled::SledBackend;
 use tempfile::TempDir;
@@ -122,6 +126,96 @@ async fn a_damaged_row_is_corrupt_and_says_which() {
     let store = SledBackend::open(folder.path()).await.unwrap();
     let error = store.read(&log(), &EventQuery::new()).await.unwrap_err();
     assert_eq!(error.message(), "the log main: the event at position 2 is missing");
+}
+
+fn subject(text: &str) -> Subject {
+    Subject::new(text).unwrap()
+}
+
+/// The keys of a subject, with one key that is new in them.
+fn keys(text: &str, id: u8) -> Commit {
+    let row = KeyRow { subject: subject(text), version: 300, epoch: 2, body: vec![0, 0xff, 7] };
+    let write = KeyWrite { expected: 0, row, new_ids: vec![KeyId::from_bytes([id; 32])] };
+    Commit { keys: vec![write], ..commit(Vec::new()) }
+}
+
+/// The key of a row, as it is on disk: a tag, log 1, and the rest.
+fn key_of(tag: u8, rest: &[u8]) -> Vec<u8> {
+    [&[tag, 0, 0, 0, 1], rest].concat()
+}
+
+/// The row of [`keys`] for the subject `a/1`, and its key: by the first version of the format.
+const KEYS_V1: (&[u8], &[u8]) = (b"\x09\0\0\0\x01a/1", b"\x01\x03a/1\xac\x02\x02\x03\0\xff\x07");
+
+#[tokio::test]
+async fn keys_are_kept_as_the_format_says() {
+    let folder = TempDir::new().unwrap();
+    let store = SledBackend::open(folder.path()).await.unwrap();
+    store.commit_one(keys("a/1", 5)).await.unwrap();
+    store.close().await;
+    let (key, row) = KEYS_V1;
+    let by_id = key_of(10, &[5; 32]);
+    tamper(folder.path(), |db| {
+        assert_eq!(db.get(key).unwrap().unwrap(), row);
+        assert_eq!(db.get(&by_id).unwrap().unwrap(), b"a/1");
+    });
+
+    let folder = TempDir::new().unwrap();
+    with_commits(folder.path()).await;
+    tamper(folder.path(), |db| {
+        db.insert(key, row).unwrap();
+        db.insert(&*by_id, b"a/1").unwrap();
+    });
+    let store = SledBackend::open(folder.path()).await.unwrap();
+    let expected = Some(keys("a/1", 5).keys.remove(0).row);
+    assert_eq!(store.keys(&log(), &[subject("a/1")]).await.unwrap(), std::slice::from_ref(&expected));
+    assert_eq!(store.keys_by_id(&log(), &[KeyId::from_bytes([5; 32])]).await.unwrap(), [expected]);
+}
+
+#[tokio::test]
+async fn damaged_keys_are_corrupt_and_say_whose() {
+    let folder = TempDir::new().unwrap();
+    let store = SledBackend::open(folder.path()).await.unwrap();
+    for (id, text) in [(1, "a"), (2, "b"), (3, "c"), (4, "d")] {
+        store.commit_one(keys(text, id)).await.unwrap();
+    }
+    store.close().await;
+    tamper(folder.path(), |db| {
+        let row = db.get(key_of(9, b"a")).unwrap().expect("the row is where the format says");
+        db.insert(key_of(9, b"b"), &row).unwrap();
+        db.insert(key_of(9, b"a"), &row[..row.len() - 1]).unwrap();
+        db.remove(key_of(9, b"c")).unwrap();
+        db.insert(key_of(10, &[4; 32]), b"\xff").unwrap();
+    });
+    let store = SledBackend::open(folder.path()).await.unwrap();
+    let cut = "the keys of a: a stored row cannot be decoded";
+    let moved = "the keys of b say that they are those of a";
+    let lost = format!("the key {} is one of c, which has none", KeyId::from_bytes([3; 32]));
+    let no_text = format!("the key {}: a stored subject is no text", KeyId::from_bytes([4; 32]));
+    for (text, message) in [("a", cut), ("b", moved)] {
+        assert_corrupt(store.keys(&log(), &[subject("d"), subject(text)]).await, message);
+        let guards = vec![KeyGuard { subject: subject(text), epoch: 2 }];
+        let guarded = Commit { guards, ..commit(vec![create("new", r#"{"n":1}"#, None)]) };
+        assert_corrupt(store.commit_one(guarded).await, message);
+        assert_corrupt(store.commit_one(keys(text, 9)).await, message);
+    }
+    for (id, message) in [(1, cut), (2, moved), (3, &*lost), (4, &*no_text)] {
+        assert_corrupt(store.keys_by_id(&log(), &[KeyId::from_bytes([id; 32])]).await, message);
+    }
+    assert_corrupt(store.list_keys(&log(), None, 10).await, cut);
+    assert_corrupt(store.list_keys(&log(), Some(&subject("a")), 10).await, moved);
+    assert_eq!(store.keys(&log(), &[subject("d")]).await.unwrap(), [Some(keys("d", 4).keys.remove(0).row)]);
+    assert_eq!(store.head(&log()).await.unwrap().position, Position::ZERO);
+    store.close().await;
+
+    tamper(folder.path(), |db| drop(db.insert(key_of(9, b"b\xff"), b"").unwrap()));
+    let store = SledBackend::open(folder.path()).await.unwrap();
+    assert_corrupt(store.list_keys(&log(), Some(&subject("b")), 10).await, "a stored subject is no text");
+}
+
+fn assert_corrupt<T: std::fmt::Debug>(answer: Result<T, Error>, message: &str) {
+    let error = answer.unwrap_err();
+    assert_eq!((error.kind(), error.message()), (&ErrorKind::Corrupt, message));
 }
 
 #[tokio::test]

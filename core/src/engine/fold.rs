@@ -65,6 +65,8 @@ impl Folded {
 #[derive(Default)]
 pub(crate) struct Fold {
     states: HashMap<RecordKey, FoldState>,
+    /// Whether an event was passed over, so that others may have to be.
+    skipped: bool,
 }
 
 impl Fold {
@@ -181,6 +183,9 @@ impl Fold {
     /// Sees to an event that cannot be read in full, and to those that follow one that was passed over: whether this one is.
     fn passes_over(&mut self, on_redacted: OnRedacted, key: &RecordKey, event: &Event) -> Result<bool> {
         let Some(why) = [&event.data, &event.changed_attributes].into_iter().find_map(Payload::redacted) else {
+            if !self.skipped {
+                return Ok(false);
+            }
             let Some(state) = self.states.get_mut(key).filter(|state| state.skipped) else { return Ok(false) };
             state.skipped = event.action_type == ActionType::Update;
             return Ok(event.action_type != ActionType::Create);
@@ -194,6 +199,7 @@ impl Fold {
             return Ok(false);
         }
         state.skipped |= state.attributes.is_none();
+        self.skipped = true;
         Ok(true)
     }
 
@@ -284,6 +290,7 @@ impl Fold {
             let (position, dirty) = (state.position, state.dirty);
             match finish(registry, &key, &state) {
                 Ok(_) if state.skipped => {
+                    redacted.skipped = true;
                     redacted.states.insert(key, state);
                 }
                 Ok(record) if dirty => records.push(record),

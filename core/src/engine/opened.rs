@@ -6,9 +6,7 @@ use async_trait::async_trait;
 
 use super::sealer::Sealer;
 use crate::error::Result;
-use crate::store::{
-    EventStore, Fence, Head, KeyStore, LoadedRecord, Rebuild, RebuildMode, ResourceStore, StoreInfo,
-};
+use crate::store::{EventStore, Fence, Head, KeyStore, LoadedRecord, Rebuild, RebuildMode, ResourceStore, StoreInfo};
 use crate::types::{
     Commit, Committed, Event, EventQuery, Identity, Json, LockKey, LogId, Page, Position, Record, RecordCursor,
     RecordKey, RecordQuery,
@@ -56,7 +54,11 @@ pub(crate) struct OpenedRecords {
 
 impl OpenedRecords {
     /// Opens attributes where they are.
-    async fn open<'a>(&self, log: &LogId, records: impl Iterator<Item = (&'a RecordKey, &'a mut Json)> + Send) -> Result<()> {
+    async fn open<'a>(
+        &self,
+        log: &LogId,
+        records: impl Iterator<Item = (&'a RecordKey, &'a mut Json)> + Send,
+    ) -> Result<()> {
         let (mut places, mut copies) = (Vec::new(), Vec::new());
         for (key, attributes) in records {
             copies.push((key.clone(), attributes.clone()));
@@ -86,12 +88,11 @@ impl ResourceStore for OpenedRecords {
     }
 
     async fn find(&self, log: &LogId, identity: &Identity) -> Result<Option<Record>> {
-        let identity = self.sealer.hash_identity(log, identity).await?;
-        let mut record = self.inner.find(log, &identity).await?;
-        if let Some(record) = &mut record {
-            self.sealer.open_record(log, record).await?;
-        }
-        Ok(record)
+        let stored = self.sealer.hash_identity(log, identity).await?;
+        let Some(mut record) = self.inner.find(log, &stored).await? else { return Ok(None) };
+        self.sealer.open_record(log, &mut record).await?;
+        // A hash says nothing of the record that it leads to.
+        Ok((stored == *identity || self.sealer.owns(&record, identity)?).then_some(record))
     }
 
     async fn begin_rebuild(&self, log: &LogId, lock: LockKey, mode: RebuildMode) -> Result<Rebuild> {

@@ -80,7 +80,8 @@ impl Registry {
             self.mistakes.push(format!("the resource {:?} has a name that is Rekindle's own", R::NAME));
         }
         if R::ATTRIBUTES.iter().any(|attribute| attribute.name == SEALED) {
-            self.mistakes.push(format!("the resource {:?} has an attribute {SEALED:?}, which is Rekindle's own", R::NAME));
+            self.mistakes
+                .push(format!("the resource {:?} has an attribute {SEALED:?}, which is Rekindle's own", R::NAME));
         }
         if let Some(SubjectSpec { attribute, .. }) = R::SUBJECT
             && R::ATTRIBUTES.iter().all(|known| known.name != attribute)
@@ -239,7 +240,9 @@ impl Registry {
             }
         }
         for resource in self.on_redacted.keys().filter(|resource| !self.resources.contains_key(**resource)) {
-            mistakes.push(format!("it is said what a replay does with redacted events of {resource:?}, and it is not registered"));
+            mistakes.push(format!(
+                "it is said what a replay does with redacted events of {resource:?}, and it is not registered"
+            ));
         }
         for resource in self.changes.keys().filter(|resource| !self.resources.contains_key(**resource)) {
             mistakes.push(format!("there is a change on replay of {resource:?}, and it is not registered"));

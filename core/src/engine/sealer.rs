@@ -1,26 +1,26 @@
 //! What is sealed of commits and opened of pages: where the engine and the vault meet.
 
+mod members;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
+use self::members::{Members, expect_own_name, open_event, seal_members, sealed_names};
 use super::registry::Registry;
 use crate::error::{Error, ErrorKind, Result, VaultFault};
 use crate::store::LoadedRecord;
 use crate::types::{
-    Change, Check, Commit, Event, Expected, Identity, IdentityValue, Json, JsonObject, KeyId, LogId, NewEvent, Payload,
-    Record, RecordKey, Redacted, ResourceName, Subject, WriteState,
+    Change, Check, Commit, Event, Expected, Identity, IdentityValue, Json, KeyId, LogId, NewEvent, Payload, Record,
+    RecordKey, ResourceName, Subject, WriteState,
 };
-use crate::vault::{IndexKey, OpenKeys, Opened, Place, SealKeys, Sealed, Section, Vault, key_of};
+use crate::vault::{IndexKey, Place, SealKeys, Sealed, Section, Vault, key_of};
 
 /// The member that lists which others are sealed.
 pub(crate) const SEALED: &str = "$sealed";
 const DATA: &str = "data";
 const CHANGED: &str = "changed_attributes";
 const METADATA: &str = "metadata";
-/// Pages beyond so many sealed bytes are opened off the async threads.
+/// What has more bytes than this is sealed and opened off the async threads.
 const LARGE: usize = 64 << 10;
 
 /// The subject of what is about the log itself.
@@ -47,7 +47,12 @@ impl Sealer {
 
     /// Seals a commit; `subjects` are those of its changes. The keys are for [`Vault::were_committed`] or, if they have
     /// changed meanwhile, [`Vault::are_outdated`]: then it is sealed again, and `again` set.
-    pub(crate) async fn seal(&self, commit: &Commit, subjects: &[Subject], again: bool) -> Result<(Commit, SealKeys)> {
+    pub(crate) async fn seal(
+        self: &Arc<Self>,
+        commit: &Commit,
+        subjects: &[Subject],
+        again: bool,
+    ) -> Result<(Commit, SealKeys)> {
         let (mut all, mut new) = (HashSet::new(), HashSet::new());
         for (change, subject) in commit.changes.iter().zip(subjects) {
             all.insert(subject.clone());
@@ -64,7 +69,7 @@ impl Sealer {
             }
         }
         let likely_new = |subject: &Subject| !again && new.contains(subject);
-        let mut keys = self.vault.keys_to_seal(&commit.log, all.into_iter().collect(), likely_new).await?;
+        let keys = self.vault.keys_to_seal(&commit.log, all.into_iter().collect(), likely_new).await?;
         let mut sealed = Commit {
             guards: keys.guards.clone(),
             keys: keys.writes.clone(),
@@ -72,18 +77,35 @@ impl Sealer {
             ..Commit::new(commit.log.clone(), commit.lock)
         };
         sealed.accepts = commit.accepts;
-        for (change, subject) in commit.changes.iter().zip(subjects) {
-            let event = change.event.as_ref().map(|event| self.seal_event(&mut keys, event, subject)).transpose()?;
-            let mut write = change.write.clone();
-            if let Some(write) = &mut write
+        let index = self.index_of(&commit.log, commit.writes().map(|write| &write.key.resource)).await?;
+        let size = |event: &NewEvent| event.data.size() + event.changed_attributes.size() + event.metadata.size();
+        let large = commit.events().map(size).sum::<usize>() > LARGE;
+        let (sealer, changes, subjects) = (Arc::clone(self), commit.changes.clone(), subjects.to_vec());
+        let work = move || sealer.seal_changes(keys, index.as_deref(), changes, &subjects);
+        let (changes, keys) = if large { off_the_async_threads(work).await? } else { work()? };
+        sealed.changes = changes;
+        Ok((sealed, keys))
+    }
+
+    fn seal_changes(
+        &self,
+        mut keys: SealKeys,
+        index: Option<&IndexKey>,
+        mut changes: Vec<Change>,
+        subjects: &[Subject],
+    ) -> Result<(Vec<Change>, SealKeys)> {
+        for (change, subject) in changes.iter_mut().zip(subjects) {
+            if let Some(event) = &mut change.event {
+                *event = self.seal_event(&mut keys, event, subject)?;
+            }
+            if let Some(write) = &mut change.write
                 && let Some(state) = &mut write.state
             {
                 self.seal_state(&mut keys, &write.key, subject, state)?;
-                self.hash_identities(&commit.log, &write.key.resource, &mut state.identities).await?;
+                self.hash_with(index, &write.key.resource, &mut state.identities)?;
             }
-            sealed.changes.push(Change { event, write });
         }
-        Ok((sealed, keys))
+        Ok((changes, keys))
     }
 
     fn seal_event(&self, keys: &mut SealKeys, event: &NewEvent, subject: &Subject) -> Result<NewEvent> {
@@ -134,7 +156,11 @@ impl Sealer {
     }
 
     /// Seals records that are loaded. A sensitive value of a subject that was forgotten meanwhile is left out.
-    pub(crate) async fn seal_records(&self, log: &LogId, mut records: Vec<LoadedRecord>) -> Result<Vec<LoadedRecord>> {
+    pub(crate) async fn seal_records(
+        self: &Arc<Self>,
+        log: &LogId,
+        mut records: Vec<LoadedRecord>,
+    ) -> Result<Vec<LoadedRecord>> {
         let mut subjects: HashMap<usize, Subject> = HashMap::new();
         for (at, record) in records.iter().enumerate() {
             let Some(state) = &record.state else { continue };
@@ -145,6 +171,9 @@ impl Sealer {
                     subjects.insert(at, resource.subject(&record.key, &attributes)?);
                 }
             }
+        }
+        if subjects.is_empty() {
+            return Ok(records);
         }
         let mut all: Vec<Subject> = subjects.values().cloned().collect::<HashSet<_>>().into_iter().collect();
         let mut keys = loop {
@@ -158,16 +187,23 @@ impl Sealer {
                 },
             }
         };
-        for (at, record) in records.iter_mut().enumerate() {
-            let Some(state) = &mut record.state else { continue };
-            match subjects.get(&at) {
-                Some(subject) if all.contains(subject) => self.seal_state(&mut keys, &record.key, subject, state)?,
-                Some(_) => *state = self.scrubbed(&record.key.resource, state)?,
-                None => {}
+        let index = self.index_of(log, records.iter().map(|record| &record.key.resource)).await?;
+        let (sealer, all) = (Arc::clone(self), all.into_iter().collect::<HashSet<_>>());
+        off_the_async_threads(move || {
+            for (at, record) in records.iter_mut().enumerate() {
+                let Some(state) = &mut record.state else { continue };
+                match subjects.get(&at) {
+                    Some(subject) if all.contains(subject) => {
+                        sealer.seal_state(&mut keys, &record.key, subject, state)?;
+                    }
+                    Some(_) => *state = sealer.scrubbed(&record.key.resource, state)?,
+                    None => {}
+                }
+                sealer.hash_with(index.as_deref(), &record.key.resource, &mut state.identities)?;
             }
-            self.hash_identities(log, &record.key.resource, &mut state.identities).await?;
-        }
-        Ok(records)
+            Ok(records)
+        })
+        .await
     }
 
     /// A record's state without anything sensitive, sealed or not.
@@ -223,8 +259,7 @@ impl Sealer {
         if bytes < LARGE {
             return open(events);
         }
-        let opened = tokio::task::spawn_blocking(move || open(events)).await;
-        opened.unwrap_or_else(|source| Err(Error::corrupt("opening a page came to no end").with_source(source)))
+        off_the_async_threads(move || open(events)).await
     }
 
     /// That clear text may be where this event is.
@@ -280,6 +315,19 @@ impl Sealer {
         Ok(key)
     }
 
+    /// The key of a log's index, if one of these resources has an identity whose values are sensitive.
+    async fn index_of<'a>(
+        &self,
+        log: &LogId,
+        resources: impl Iterator<Item = &'a ResourceName>,
+    ) -> Result<Option<Arc<IndexKey>>> {
+        let mut specs = resources.filter_map(|name| self.registry.resource(name.as_str()).ok());
+        match specs.any(|spec| spec.sensitive_identities().next().is_some()) {
+            true => self.index(log).await.map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// Puts keyed hashes in the place of values that are sensitive.
     pub(crate) async fn hash_identities(
         &self,
@@ -290,10 +338,19 @@ impl Sealer {
         if identities.is_empty() {
             return Ok(());
         }
-        let Ok(spec) = self.registry.resource(resource.as_str()) else { return Ok(()) };
+        let index = self.index_of(log, [resource].into_iter()).await?;
+        self.hash_with(index.as_deref(), resource, identities)
+    }
+
+    fn hash_with(
+        &self,
+        index: Option<&IndexKey>,
+        resource: &ResourceName,
+        identities: &mut [IdentityValue],
+    ) -> Result<()> {
+        let (Some(index), Ok(spec)) = (index, self.registry.resource(resource.as_str())) else { return Ok(()) };
         let sensitive: Vec<&str> = spec.sensitive_identities().collect();
         for identity in identities.iter_mut().filter(|identity| sensitive.contains(&identity.name.as_str())) {
-            let index = self.index(log).await?;
             identity.value = index.hash(&[resource.as_str(), &identity.name, &identity.value])?;
         }
         Ok(())
@@ -305,6 +362,24 @@ impl Sealer {
         self.hash_identities(log, &identity.resource, &mut value).await?;
         let [value] = value;
         Ok(value.of(&identity.resource))
+    }
+
+    /// Whether a record, opened, has this identity. It has not if its subject was forgotten, and it is not scrubbed yet.
+    ///
+    /// # Errors
+    ///
+    /// `Vault` with `Tampered` if it has another one.
+    pub(crate) fn owns(&self, record: &Record, identity: &Identity) -> Result<bool> {
+        let spec = self.registry.resource(record.key.resource.as_str())?;
+        let own = (spec.identities)(&record.key.id, &record.attributes)?;
+        match own.into_iter().find(|own| own.name == identity.name) {
+            Some(own) if own.value == identity.value => Ok(true),
+            Some(_) => {
+                let message = format!("it is found by an {:?} that is not its own", identity.name);
+                Err(Error::vault(VaultFault::Tampered, message).at(format!("the record {}", record.key)))
+            }
+            None => Ok(false),
+        }
     }
 
     async fn hash_checks(&self, log: &LogId, checks: &[Check]) -> Result<Vec<Check>> {
@@ -321,6 +396,12 @@ impl Sealer {
     }
 }
 
+/// Runs what takes long where it holds nobody up.
+async fn off_the_async_threads<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|source| Err(Error::corrupt("sealing or opening came to no end").with_source(source)))
+}
+
 /// Whose data the metadata of an event is: the actor's, if there is one.
 fn metadata_subject(event: &NewEvent, subject: &Subject) -> Result<Subject> {
     event.actor.as_ref().map_or_else(|| Ok(subject.clone()), Subject::of_actor)
@@ -329,141 +410,3 @@ fn metadata_subject(event: &NewEvent, subject: &Subject) -> Result<Subject> {
 fn in_event(event: &Event, error: Error) -> Error {
     error.at(format!("the event at position {}", event.position))
 }
-
-fn expect_own_name(json: &Json) -> Result<()> {
-    if json.as_str().contains(SEALED) && json.to_object()?.contains(SEALED) {
-        return Err(Error::invalid(format!("a member {SEALED:?} is Rekindle's own")));
-    }
-    Ok(())
-}
-
-/// Seals members of a JSON object; those that are null stay so.
-fn seal_members<'m: 'p, 'p>(
-    keys: &mut SealKeys,
-    subject: &Subject,
-    json: &Json,
-    members: impl Iterator<Item = &'m str>,
-    place: impl Fn(&'m str) -> Place<'p>,
-) -> Result<Json> {
-    expect_own_name(json)?;
-    let mut members = members.peekable();
-    if members.peek().is_none() {
-        return Ok(json.clone());
-    }
-    let mut object = json.to_object()?;
-    let mut sealed = Vec::new();
-    for member in members {
-        let Some(value) = object.get(member).filter(|value| *value != "null") else { continue };
-        let envelope = keys.seal(subject, &place(member), value.as_bytes())?;
-        object.set(member, &STANDARD.encode(envelope))?;
-        sealed.push(member);
-    }
-    if sealed.is_empty() {
-        return Ok(json.clone());
-    }
-    sealed.sort_unstable();
-    sealed.dedup();
-    object.set(SEALED, &sealed)?;
-    object.to_json()
-}
-
-fn sealed_names(object: &JsonObject) -> Result<Vec<String>> {
-    let Some(names) = object.get(SEALED) else { return Ok(Vec::new()) };
-    serde_json::from_str(names).map_err(|source| {
-        Error::vault(VaultFault::Tampered, "the names of what is sealed cannot be read").with_source(source)
-    })
-}
-
-/// A JSON object some of whose members are sealed.
-struct Members {
-    object: JsonObject,
-    envelopes: Vec<(String, Vec<u8>)>,
-}
-
-impl Members {
-    /// `None` if none is sealed.
-    fn of(json: &Json) -> Result<Option<Self>> {
-        if !json.as_str().contains(SEALED) {
-            return Ok(None);
-        }
-        let mut object = json.to_object()?;
-        let names = sealed_names(&object)?;
-        if !object.remove(SEALED) {
-            return Ok(None);
-        }
-        let envelope = |name: String| {
-            let text: Option<String> = object.get(&name).and_then(|value| serde_json::from_str(value).ok());
-            let bytes = text.and_then(|text| STANDARD.decode(text).ok());
-            let bytes = bytes.ok_or_else(|| {
-                Error::vault(VaultFault::Tampered, format!("{name:?} is said to be sealed, and is no envelope"))
-            })?;
-            Ok((name, bytes))
-        };
-        let envelopes = names.into_iter().map(envelope).collect::<Result<_>>()?;
-        Ok(Some(Self { object, envelopes }))
-    }
-
-    fn ids(&self) -> Result<Vec<KeyId>> {
-        self.envelopes.iter().map(|(_, envelope)| key_of(envelope)).collect()
-    }
-
-    /// The object with its members opened, and why one of them is null, if one is.
-    fn open<'a>(
-        &'a self,
-        keys: &OpenKeys,
-        place: impl Fn(&'a str) -> Place<'a>,
-    ) -> Result<(JsonObject, Option<Redacted>)> {
-        let (mut object, mut why) = (self.object.clone(), None);
-        for (name, envelope) in &self.envelopes {
-            match keys.open(&place(name), envelope).map_err(|error| error.at(format!("{name:?}")))? {
-                Opened::Plaintext(plaintext) => object.set_text(name.clone(), text(&plaintext)?)?,
-                Opened::Redacted(redacted) => {
-                    object.set(name.clone(), &())?;
-                    why = Some(redacted);
-                }
-            }
-        }
-        Ok((object, why))
-    }
-}
-
-fn text(plaintext: &[u8]) -> Result<String> {
-    String::from_utf8(plaintext.to_vec())
-        .map_err(|_| Error::corrupt("what was sealed is no text"))
-}
-
-fn open_event(keys: &OpenKeys, event: &mut Event) -> Result<()> {
-    let key = event.key();
-    let mut opened = Vec::with_capacity(3);
-    for (section, name) in [(&event.data, DATA), (&event.changed_attributes, CHANGED), (&event.metadata, METADATA)] {
-        let payload = match section {
-            Payload::Sealed(envelope) => {
-                let place = Place::in_event(event, &key, Section::Whole(name));
-                match keys.open(&place, envelope).map_err(|error| error.at(name))? {
-                    Opened::Plaintext(plaintext) => Payload::Json(Json::from_stored(text(&plaintext)?)),
-                    Opened::Redacted(why) => Payload::Redacted { why, rest: Json::empty() },
-                }
-            }
-            Payload::Json(json) => match Members::of(json)? {
-                None => section.clone(),
-                Some(members) => {
-                    let place = |member| Place::in_event(event, &key, Section::Member(name, member));
-                    let (object, why) = members.open(keys, place).map_err(|error| error.at(name))?;
-                    let rest = object.to_json()?;
-                    match why {
-                        Some(why) => Payload::Redacted { why, rest },
-                        None => Payload::Json(rest),
-                    }
-                }
-            },
-            Payload::Redacted { .. } => section.clone(),
-        };
-        opened.push(payload);
-    }
-    let sections = [&mut event.event.data, &mut event.event.changed_attributes, &mut event.event.metadata];
-    for (section, payload) in sections.into_iter().zip(opened) {
-        *section = payload;
-    }
-    Ok(())
-}
-

@@ -1,27 +1,30 @@
 //! The unit of work: what several actions have read and changed, committed as one.
 
+mod body;
+mod step;
+
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
 use futures::FutureExt;
-use futures::future::BoxFuture;
 
+use self::body::Typed;
+use self::step::{OwnWay, Progress, Step};
 use super::action::{Action, ActionKind};
 use super::context::Context;
-use super::hook::{Body, Call, CommitStep, Next, NextTransaction, Transaction};
+use super::hook::{Call, Next, NextTransaction, Transaction};
 use super::log::{Engine, Log};
 use super::past::AsOf;
 use super::policy::forbidden;
-use super::resource::{Resource, ResourceSpec, Stored, key_of, name_of, typed};
+use super::resource::{Resource, key_of, name_of, typed};
 use super::rewound::{self, Accepted, rewound_to};
 use super::sealer::log_subject;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::ResourceStoreExt;
 use crate::types::{
-    ActionName, ActionType, Change, Check, Commit, Committed, Expected, Identity, Json, JsonObject, LockKey, LogId,
-    NewEvent, Payload, Position, Record, RecordId, RecordKey, RecordWrite, Revision, Subject, WriteState, diff,
+    ActionName, ActionType, Change, Check, Commit, Committed, Expected, Identity, Json, LockKey, LogId, NewEvent,
+    Payload, Position, Record, RecordId, RecordKey, Revision, Subject, WriteState,
 };
 
 /// Several actions that are committed as one: all of their events and changes, or none.
@@ -464,145 +467,6 @@ enum Target<'a, R: Resource> {
     Owner,
 }
 
-struct Typed<A: Action> {
-    action: Option<A>,
-    key: Option<RecordKey>,
-    data: Json,
-    outcome: Option<Option<A::Resource>>,
-}
-
-#[async_trait]
-impl<A: Action> Body for Typed<A> {
-    async fn run(&mut self, unit: &mut Unit) -> Result<Option<Json>> {
-        let action = self.action.take().ok_or_else(|| Error::invalid("a hook ran an action twice"))?;
-        let state = match &self.key {
-            Some(key) => Some(
-                unit.state(key)
-                    .await?
-                    .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{key} does not exist")))?,
-            ),
-            None => None,
-        };
-        let before = match (&self.key, &state) {
-            (Some(key), Some(state)) => Some(typed::<A::Resource>(key, &state.attributes)?),
-            _ => None,
-        };
-        let (mut key, before_attributes) = match (&self.key, &state) {
-            (Some(key), Some(state)) => (Some(key.clone()), state.attributes.to_object()?),
-            _ => (None, JsonObject::default()),
-        };
-        let created = before.is_none();
-        let mut after = action.apply(before, &unit.cx)?;
-        if after.is_none() && A::KIND != ActionKind::Destroy {
-            return Err(no_record::<A>());
-        }
-        let mut written = None;
-        let mut after_attributes = JsonObject::default();
-        if let Some(record) = &mut after {
-            let unchanged = !created && same(&before_attributes, &Stored::of(record)?.attributes);
-            if unchanged && !A::Resource::RECORD_UNCHANGED {
-                let attributes = state.map(|state| state.attributes);
-                self.outcome = Some(after);
-                return Ok(attributes);
-            }
-            record.stamp(created, unit.cx.now);
-            let stored = Stored::of(record)?;
-            if key.as_ref().is_some_and(|key| *key != stored.key) {
-                let message =
-                    format!("the action {:?} changed the id of a record to {:?}", A::NAME, stored.key.id.as_str());
-                return Err(Error::invalid(message));
-            }
-            if created {
-                unit.expect_absent(&stored.key)?;
-            }
-            key = Some(stored.key);
-            written = Some(WriteState { attributes: stored.attributes.to_json()?, identities: stored.identities });
-            after_attributes = stored.attributes;
-        }
-        let key = key.ok_or_else(no_record::<A>)?;
-        let after_attributes = written.as_ref().map(|_| &after_attributes);
-        let resource = unit.engine.registry.resource(A::Resource::NAME)?;
-        let subject = resource.subject(&key, after_attributes.unwrap_or(&before_attributes))?;
-        // Who reads an event by the key of one subject alone needs all that the record is then.
-        let moved = resource.is_sealed() && !created && subject != resource.subject(&key, &before_attributes)?;
-        let nothing = JsonObject::default();
-        let known_before = if moved { &nothing } else { &before_attributes };
-        let event = event::<A>(unit, &key, &self.data, created, known_before, after_attributes)?;
-        let expected = unit.expected(&key, created);
-        let record = written.as_ref().map(|state| state.attributes.clone());
-        unit.written.insert(key.clone(), written.clone());
-        unit.push(Change { event, write: Some(RecordWrite { key, expected, state: written }) }, subject);
-        self.outcome = Some(after);
-        Ok(record)
-    }
-}
-
-/// The event of an action; `None` if the action is not recorded.
-fn event<A: Action>(
-    unit: &Unit,
-    key: &RecordKey,
-    data: &Json,
-    created: bool,
-    before: &JsonObject,
-    after: Option<&JsonObject>,
-) -> Result<Option<NewEvent>> {
-    let (resource, recorded) = unit.engine.registry.expect_action::<A>()?;
-    if !recorded {
-        return Ok(None);
-    }
-    if let Some(after) = after {
-        expect_replayable::<A::Resource>(resource, key, after)?;
-    }
-    let mut input = data.to_object()?;
-    let known = resource.known(input.clone());
-    let changes = after.map(|after| diff(before, &known, after)).unwrap_or_default();
-    let mut changed = changes.changed;
-    resource.redact(&mut changed, &[])?;
-    let redacted = resource.redact(&mut input, A::SENSITIVE)?;
-    Ok(Some(NewEvent {
-        id: unit.cx.new_event_id(),
-        resource: key.resource.clone(),
-        record_id: key.id.clone(),
-        action: ActionName::new(A::NAME)?,
-        action_type: A::KIND.action_type(!created),
-        version: A::VERSION,
-        actor: unit.cx.actor.clone(),
-        data: Payload::Json(if redacted { input.to_json()? } else { data.clone() }),
-        changed_attributes: Payload::Json(changed.to_json()?),
-        removed_attributes: changes.removed,
-        metadata: Payload::Json(unit.metadata.clone()),
-        occurred_at: unit.cx.now,
-    }))
-}
-
-/// That a record can be read without what events do not hold of it: that is how a replay reads it.
-fn expect_replayable<R: Resource>(resource: &ResourceSpec, key: &RecordKey, after: &JsonObject) -> Result<()> {
-    let sealed = resource.is_sealed();
-    let names: Vec<_> = if sealed { resource.sensitive().collect() } else { resource.hidden().collect() };
-    if names.is_empty() {
-        return Ok(());
-    }
-    let mut replayed = after.clone();
-    for name in names.iter().filter(|name| after.contains(name)) {
-        replayed.set(*name, &())?;
-    }
-    replayed.to_json()?.to_value::<R>().map(drop).map_err(|error| {
-        let names = names.join(", ");
-        let message = if sealed {
-            format!(
-                "nobody could read {key} once its subject is forgotten: what is sensitive ({names}) is null then, and the type \
-                 of an attribute takes no null: make it an Option"
-            )
-        } else {
-            format!(
-                "no replay could read {key} back: what is sensitive ({names}) is null in events, and the type of an attribute \
-                 takes no null: make it an Option, or mark it `sensitive(stored)`"
-            )
-        };
-        Error::invalid(message).with_source(error)
-    })
-}
-
 fn expect_kind<A: Action>(expected: &[ActionKind]) -> Result<()> {
     match expected {
         [first, ..] if !expected.contains(&A::KIND) => {
@@ -610,111 +474,6 @@ fn expect_kind<A: Action>(expected: &[ActionKind]) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-fn same(a: &JsonObject, b: &JsonObject) -> bool {
-    let changes = diff(a, &JsonObject::default(), b);
-    changes.changed.is_empty() && changes.removed.is_empty()
-}
-
-/// The commit of a unit. When the acknowledgement is lost, the same event ids are committed again to learn what became of
-/// them.
-struct Step<'a, 'o> {
-    engine: &'a Engine,
-    commit: Commit,
-    subjects: Vec<Subject>,
-    /// Another way to make the commit than the committer; it can be gone once.
-    own: Mutex<Option<OwnWay<'o>>>,
-    progress: Mutex<Progress>,
-}
-
-/// A way of the caller's to make a commit.
-type OwnWay<'a> = Box<dyn FnOnce(Commit) -> BoxFuture<'a, Result<Committed>> + Send + 'a>;
-
-enum Progress {
-    Waiting,
-    UnderWay,
-    Ended(Result<Committed>),
-}
-
-impl Step<'_, '_> {
-    fn is_at(&self, progress: Progress) {
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
-    }
-
-    /// What is told of the commit: hooks around it may put an error in other words, and no more. A commit that was made
-    /// stands, one that was not made has failed, and one that may have been made is `Indeterminate`, whatever they say.
-    fn settle(self, told: Result<Committed>) -> Result<Committed> {
-        let made = match self.progress.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Progress::Waiting => {
-                let not_run = || Error::invalid("a hook around the transaction did not run it, and gave no error");
-                return Err(told.err().unwrap_or_else(not_run));
-            }
-            Progress::UnderWay => Err(dropped()),
-            Progress::Ended(made) => made,
-        };
-        match (&made, told) {
-            (Err(own), Err(told)) if *own.kind() != ErrorKind::Indeterminate => return Err(told),
-            (Ok(_), Err(error)) => {
-                tracing::error!(%error, "a hook around the transaction failed after the commit, which stands");
-            }
-            _ => {}
-        }
-        made
-    }
-
-    /// Makes the commit by another way, once: if a key has changed since it was sealed, that is told.
-    async fn by_own_way(&self, own: OwnWay<'_>) -> Result<Committed> {
-        let Some(sealer) = &self.engine.sealer else { return own(self.commit.clone()).await };
-        let (sealed, keys) = sealer.seal(&self.commit, &self.subjects, true).await?;
-        own(sealed).await.inspect_err(|_| sealer.vault.are_outdated(&keys))
-    }
-
-    async fn resolve(&self, commit: Commit) -> Result<Committed> {
-        const ATTEMPTS: usize = 3;
-        let mut lost: Option<Error> = None;
-        for _ in 0..ATTEMPTS {
-            match self.engine.committer.commit(commit.clone()).await {
-                Err(error) if *error.kind() == ErrorKind::Indeterminate => lost = Some(error),
-                Err(error) => {
-                    // These come before the store has looked for the event ids: they say nothing of the attempt before.
-                    let unknown =
-                        matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Corrupt | ErrorKind::Closed);
-                    return Err(match lost {
-                        Some(lost) if unknown => lost.with_source(error),
-                        _ => error,
-                    });
-                }
-                Ok(committed) => return Ok(committed),
-            }
-        }
-        Err(lost.unwrap_or_else(dropped))
-    }
-}
-
-#[async_trait]
-impl CommitStep for Step<'_, '_> {
-    async fn commit(&self) -> Result<Committed> {
-        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(own) = own {
-            self.is_at(Progress::UnderWay);
-            let made = self.by_own_way(own).await;
-            self.is_at(Progress::Ended(made.clone()));
-            return made;
-        }
-        if self.commit.changes.is_empty() && self.commit.checks.is_empty() {
-            self.is_at(Progress::Ended(Ok(Committed::default())));
-            return Ok(Committed::default());
-        }
-        self.is_at(Progress::UnderWay);
-        let made = self.engine.make_sealed(&self.commit, &self.subjects, |sealed| self.resolve(sealed)).await;
-        self.is_at(Progress::Ended(made.clone()));
-        made
-    }
-}
-
-fn dropped() -> Error {
-    Error::new(ErrorKind::Indeterminate, "a hook around the transaction did not wait for the commit")
 }
 
 fn broken_off(action: &str) -> Error {

@@ -119,15 +119,7 @@ impl Commit {
     /// A commit without checks and changes.
     #[must_use]
     pub fn new(log: LogId, lock: LockKey) -> Self {
-        Self {
-            log,
-            lock,
-            guards: Vec::new(),
-            keys: Vec::new(),
-            checks: Vec::new(),
-            changes: Vec::new(),
-            accepts: None,
-        }
+        Self { log, lock, guards: Vec::new(), keys: Vec::new(), checks: Vec::new(), changes: Vec::new(), accepts: None }
     }
 
     /// Whether it writes keys, and asks for and changes nothing else: then it is made whatever state the log is in.

@@ -201,7 +201,8 @@ impl JsonObject {
     ///
     /// `Corrupt` if the text is no JSON.
     pub(crate) fn set_text(&mut self, name: impl Into<String>, text: String) -> Result<()> {
-        let raw = RawValue::from_string(text).map_err(|source| Error::corrupt("a value is no JSON").with_source(source))?;
+        let raw =
+            RawValue::from_string(text).map_err(|source| Error::corrupt("a value is no JSON").with_source(source))?;
         self.0.insert(name.into(), raw);
         Ok(())
     }

@@ -25,13 +25,7 @@ pub(crate) enum Section<'a> {
 impl<'a> Place<'a> {
     /// A section of an event; `key` is that of its record.
     pub(crate) fn in_event(event: &'a NewEvent, key: &'a RecordKey, section: Section<'a>) -> Self {
-        Self {
-            event: Some(event.id),
-            record: Some(key),
-            action: Some(&event.action),
-            version: event.version,
-            section,
-        }
+        Self { event: Some(event.id), record: Some(key), action: Some(&event.action), version: event.version, section }
     }
 
     /// An attribute of a record.

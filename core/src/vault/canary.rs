@@ -72,7 +72,7 @@ impl Vault {
     /// Notes that a key-encryption key wraps nothing any more.
     pub(super) async fn set_retired(&self, kek: &str) -> Result<()> {
         let (log, subject) = (log()?, subject(kek)?);
-        for _ in 0..super::vault::ATTEMPTS {
+        for _ in 0..super::handle::ATTEMPTS {
             let Some(known) = self.row(&log, &subject).await? else { return Ok(()) };
             let canary = read(&known)?;
             if canary.retired {

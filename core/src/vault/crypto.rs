@@ -66,11 +66,14 @@ pub(super) fn fill(bytes: &mut [u8]) -> Result<()> {
 
 /// What is derived from a key under a name.
 pub(super) fn derive(secret: &SecretKey, name: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
+    expand(&Hkdf::new(None, secret.expose()), name)
+}
+
+fn expand(extracted: &Hkdf<Sha256>, name: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
     let mut derived = Zeroizing::new([0; 32]);
     // It gives so many bytes always. But if it did not, this would be a key of zeros, which everybody knows.
-    Hkdf::<Sha256>::new(None, secret.expose())
-        .expand(name, &mut derived[..])
-        .map_err(|_| Error::invalid("HKDF does not give 32 bytes"))?;
+    let expanded = extracted.expand(name, &mut derived[..]);
+    expanded.map_err(|_| Error::invalid("HKDF does not give 32 bytes"))?;
     Ok(derived)
 }
 
@@ -83,8 +86,9 @@ pub(super) struct SealingKey {
 
 impl SealingKey {
     pub(super) fn new(secret: SecretKey) -> Result<Self> {
-        let id = KeyId::from_bytes(*derive(&secret, KEY_ID)?);
-        let cipher = Cipher::new(&*derive(&secret, CIPHER)?);
+        let extracted = Hkdf::new(None, secret.expose());
+        let id = KeyId::from_bytes(*expand(&extracted, KEY_ID)?);
+        let cipher = Cipher::new(&*expand(&extracted, CIPHER)?);
         Ok(Self { id, secret, cipher })
     }
 

@@ -44,9 +44,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Envelope<'_>> {
     });
     match parts {
         Some(([VERSION, SUITE], key, nonce, sealed)) => Ok(Envelope { key: KeyId::from_bytes(*key), nonce, sealed }),
-        Some(([VERSION, suite], ..)) => {
-            Err(refused(format!("an envelope is of the suite {suite}; known is {SUITE}")))
-        }
+        Some(([VERSION, suite], ..)) => Err(refused(format!("an envelope is of the suite {suite}; known is {SUITE}"))),
         Some(([version, _], ..)) => {
             Err(refused(format!("an envelope is of the version {version}; known is {VERSION}")))
         }

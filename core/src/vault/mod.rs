@@ -16,6 +16,7 @@ mod envelope;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod handle;
 mod kek;
 mod kek_text;
 mod open;
@@ -25,18 +26,17 @@ mod seal;
 mod shred;
 #[cfg(test)]
 mod tests;
-mod vault;
 
 pub use crypto::SecretKey;
 pub use envelope::OVERHEAD;
+pub use handle::{Vault, VaultConfig};
 pub use kek::{KekProvider, Keks};
 pub use rewrap::{ExportedKeys, Imported, Rewrapped};
 pub use shred::SubjectStatus;
-pub use vault::{Vault, VaultConfig};
 
 pub(crate) use aad::{Place, Section};
 pub(crate) use crypto::IndexKey;
+pub(crate) use handle::Sealed;
 pub(crate) use open::{OpenKeys, Opened, key_of};
 pub(crate) use seal::SealKeys;
 pub(crate) use shred::Shredded;
-pub(crate) use vault::Sealed;

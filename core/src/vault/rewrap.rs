@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::Vault;
 use super::aad::Place;
 use super::canary;
-use super::ring::{Material, Ring};
+use super::ring::{Forgetting, Material, Ring, State};
+use crate::codec;
 use crate::error::{Error, Result, VaultFault};
 use crate::store::EventStore;
 use crate::types::{Commit, KeyRow, KeyVersion, KeyWrite, LogId, Subject};
@@ -32,13 +33,16 @@ pub struct ExportedKeys {
 }
 
 /// What an import has done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Imported {
     /// The rows that were written, over older ones.
     pub written: u64,
     /// The rows that were there already, as new or newer.
     pub kept: u64,
+    /// The subjects of these logs were forgotten since the dump. Nothing opens what was sealed for them; forget them again, so
+    /// that the restored log tells of it and its records are scrubbed.
+    pub forgotten: Vec<(LogId, Subject)>,
 }
 
 impl Vault {
@@ -78,8 +82,9 @@ impl Vault {
     async fn rewrap_rows(&self, log: &LogId, mut rows: Vec<KeyRow>) -> Result<u64> {
         let mut keys = 0;
         while !rows.is_empty() {
-            let rewrapped: Vec<Option<(u64, KeyWrite)>> =
-                stream::iter(rows.iter().map(|row| self.rewrap_row(log, row))).buffered(16).try_collect().await?;
+            // Each owns its row: the future of a closure that borrows it cannot be spawned.
+            let rewraps = rows.into_iter().map(|row| async move { self.rewrap_row(log, &row).await });
+            let rewrapped: Vec<Option<(u64, KeyWrite)>> = stream::iter(rewraps).buffered(16).try_collect().await?;
             let (counts, writes): (Vec<u64>, Vec<KeyWrite>) = rewrapped.into_iter().flatten().unzip();
             let lock = self.lock_keys.key(log)?;
             let subjects: Vec<Subject> = writes.iter().map(|write| write.row.subject.clone()).collect();
@@ -92,7 +97,9 @@ impl Vault {
             for ((answer, count), subject) in answers.into_iter().zip(counts).zip(subjects) {
                 match answer {
                     Ok(_) => keys += count,
-                    Err(error) if *error.kind() == crate::ErrorKind::Vault(VaultFault::KeyChanged) => again.push(subject),
+                    Err(error) if *error.kind() == crate::ErrorKind::Vault(VaultFault::KeyChanged) => {
+                        again.push(subject);
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -196,7 +203,8 @@ impl Vault {
     }
 
     /// Puts exported keys in the place of older ones, after a dump of the store was restored: so what has been forgotten since
-    /// the dump stays shut. Newer ones stay.
+    /// the dump stays shut. Newer ones stay. Do it before a log is opened: a vault is opened without one by
+    /// [`open`](Self::open).
     ///
     /// # Errors
     ///
@@ -207,24 +215,71 @@ impl Vault {
     /// Dropped, some are imported: import them again.
     pub async fn import_keys(&self, keys: impl IntoIterator<Item = ExportedKeys>) -> Result<Imported> {
         let mut imported = Imported::default();
-        for ExportedKeys { log, row } in keys {
-            let new_ids: Vec<_> = match log == canary::log()? {
-                true => Vec::new(),
-                false => Ring::of_row(&row)?.keys.iter().map(|key| key.id).collect(),
-            };
-            loop {
-                let known = self.row(&log, &row.subject).await?.as_ref().map_or(KeyVersion::default(), KeyRow::at);
-                if known.version >= row.version {
-                    imported.kept += 1;
-                    break;
+        for ExportedKeys { log, mut row } in keys {
+            let subject = row.subject.clone();
+            let (mut new_ids, mut forgotten) = (Vec::new(), false);
+            if log != canary::log()? {
+                let mut ring = Ring::of_row(&row)?;
+                new_ids.extend(ring.keys.iter().map(|key| key.id));
+                // The restored log neither tells of it nor are its records scrubbed.
+                if let State::Forgotten(forgetting) = &mut ring.state {
+                    (forgetting.done, forgotten) = (false, true);
+                    row.body = codec::encode(&ring)?;
                 }
-                let write = KeyWrite { expected: known.version, row: row.clone(), new_ids: new_ids.clone() };
+            }
+            loop {
+                let known = self.row(&log, &subject).await?;
+                let at = known.as_ref().map_or(KeyVersion::default(), KeyRow::at);
+                let row = match known {
+                    Some(known) if at.version >= row.version => match self.destroyed_again(&log, &known, &row)? {
+                        Some(row) => row,
+                        None => {
+                            imported.kept += 1;
+                            break;
+                        }
+                    },
+                    _ => row.clone(),
+                };
+                // What was sealed since the dump was restored must not land.
+                let row = KeyRow { epoch: row.epoch.max(at.epoch.saturating_add(1)), ..row };
+                let write = KeyWrite { expected: at.version, row, new_ids: new_ids.clone() };
                 if self.write(&log, write).await? {
                     imported.written += 1;
+                    if forgotten {
+                        imported.forgotten.push((log, subject));
+                    }
                     break;
                 }
             }
         }
         Ok(imported)
+    }
+
+    /// The row after a newer one in which a key is there that the exported one knows as destroyed; `None` if there is none.
+    /// A restored dump may have been written on before the import.
+    fn destroyed_again(&self, log: &LogId, known: &KeyRow, exported: &KeyRow) -> Result<Option<KeyRow>> {
+        if *log == canary::log()? {
+            return Ok(None);
+        }
+        let (local, mut ring) = (Ring::of_row(known)?, Ring::of_row(exported)?);
+        let destroyed =
+            |id| ring.keys.iter().any(|key| key.id == id && matches!(key.material, Material::Destroyed { .. }));
+        let is_there = |material: &Material| matches!(material, Material::Wrapped { .. });
+        if !local.keys.iter().any(|key| is_there(&key.material) && destroyed(key.id)) {
+            return Ok(None);
+        }
+        // Keys that are younger than the dump go before those of the export, whose last one stays the one to seal by.
+        let own = local.keys.into_iter().filter(|key| ring.keys.iter().all(|exported| exported.id != key.id));
+        let mut keys: Vec<_> = own.collect();
+        if let State::Forgotten(Forgetting { at, reason, .. }) = &ring.state {
+            for key in &mut keys {
+                if let Material::Wrapped { kek, .. } = &key.material {
+                    key.material = Material::Destroyed { kek: kek.clone(), at: *at, reason: reason.clone() };
+                }
+            }
+        }
+        keys.append(&mut ring.keys);
+        ring.keys = keys;
+        ring.row(&known.subject, known.at(), true).map(Some)
     }
 }

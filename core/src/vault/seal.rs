@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::types::{KeyGuard, KeyRow, KeyVersion, KeyWrite, LogId, Subject};
 
 /// Nonces are taken from the operating system so many at a time.
-const NONCES: usize = 64;
+const NONCES: usize = 8;
 
 /// The keys that a commit is sealed with.
 pub(crate) struct SealKeys {
@@ -107,7 +107,7 @@ impl Vault {
 
     /// Sees to it that these subjects have keys, and gives them.
     pub(crate) async fn ensure_keys(&self, log: &LogId, subjects: &[Subject]) -> Result<SealKeys> {
-        for _ in 0..super::vault::ATTEMPTS {
+        for _ in 0..super::handle::ATTEMPTS {
             let mut seal = self.keys_to_seal(log, subjects.to_vec(), |_| false).await?;
             let mut made = true;
             for write in std::mem::take(&mut seal.writes) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::Vault;
 use super::cache::Known;
+use super::handle::Change;
 use super::ring::{Forgetting, Material, State};
-use super::vault::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{EventId, KeyId, LogId, Redacted, Subject, Timestamp};
 
@@ -143,7 +143,9 @@ impl Vault {
     /// Dropped, it has the new key or it has not.
     pub async fn rotate(&self, log: &LogId, subject: &Subject) -> Result<()> {
         if *subject == Subject::reserved("index")? {
-            return Err(Error::invalid("the key of the index is not rotated: what is looked up by it would not be found"));
+            return Err(Error::invalid(
+                "the key of the index is not rotated: what is looked up by it would not be found",
+            ));
         }
         let vault = Arc::new(self.clone());
         self.change(log, subject, |mut ring| {

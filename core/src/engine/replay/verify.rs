@@ -345,7 +345,9 @@ impl Replayed {
         let hidden_identities: Vec<_> = resource.hidden_identities().collect();
         let mut identities = match &state.attributes {
             // Of a record of which too little can be read, nothing is known.
-            Some(attributes) if state.redacted.is_some() && (resource.identities)(&key.id, &attributes.to_json()?).is_err() => {
+            Some(attributes)
+                if state.redacted.is_some() && (resource.identities)(&key.id, &attributes.to_json()?).is_err() =>
+            {
                 return Ok(Self { revision: state.revision, ..Self::nothing() });
             }
             Some(attributes) => (resource.identities)(&key.id, &attributes.to_json()?).map_err(|error| {

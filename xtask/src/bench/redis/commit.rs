@@ -18,7 +18,7 @@ use super::raw::Rows;
 pub(super) async fn run(server: &Redis, aof: &str, options: &Options, report: &mut Report) -> Result<()> {
     for &callers in &options.callers {
         let commits = (callers * 400).clamp(4_000, 60_000);
-        let (mut ours, mut alone, mut raw) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ours, mut alone, mut raw, mut grouped) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut p50, mut p99) = (Vec::new(), Vec::new());
         for round in 0..=options.rounds {
             let prefix = fresh_prefix();
@@ -31,6 +31,8 @@ pub(super) async fn run(server: &Redis, aof: &str, options: &Options, report: &m
             super::flush(server).await?;
             let raw_rate = commits as f64 / rows.write(server, callers).await?.as_secs_f64();
             super::flush(server).await?;
+            let grouped_rate = commits as f64 / rows.write_for_callers(server, callers).await?.as_secs_f64();
+            super::flush(server).await?;
             if round == 0 {
                 println!(
                     "\nAOF {aof}, {callers} callers, {commits} commits, {} rounds after a warm-up",
@@ -41,14 +43,21 @@ pub(super) async fn run(server: &Redis, aof: &str, options: &Options, report: &m
             ours.push(rate);
             alone.push(of_store);
             raw.push(raw_rate);
+            grouped.push(grouped_rate);
             p50.push(latency.value_at_quantile(0.5) as f64 / 1_000.0);
             p99.push(latency.value_at_quantile(0.99) as f64 / 1_000.0);
         }
         report.figure(format!("AOF {aof}: rekindle, {callers} callers"), "commits/s", &ours);
         report.figure(format!("AOF {aof}: the store alone, {callers} in flight"), "commits/s", &alone);
         report.figure(format!("AOF {aof}: raw, {callers} in flight"), "commits/s", &raw);
+        report.figure(format!("AOF {aof}: raw group commit, {callers} callers"), "commits/s", &grouped);
         report.figure(format!("AOF {aof}: store alone / raw, {callers} in flight"), "ratio", &ratios(&alone, &raw));
         report.figure(format!("AOF {aof}: rekindle / raw, {callers} callers"), "ratio", &ratios(&ours, &raw));
+        report.figure(
+            format!("AOF {aof}: rekindle / raw group commit, {callers} callers"),
+            "ratio",
+            &ratios(&ours, &grouped),
+        );
         report.figure(format!("AOF {aof}: latency p50, {callers} callers"), "ms", &p50);
         report.figure(format!("AOF {aof}: latency p99, {callers} callers"), "ms", &p99);
     }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use redis::cmd;
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, cmd};
 use rekindle_core::codec;
 use rekindle_core::types::{Change, Commit, Expected, Json, LockKey, LogId, NewEvent, RecordWrite, WriteState};
 use rekindle_test_servers::Redis;
+use tokio::sync::{mpsc, oneshot};
 
 use super::super::report::Result;
 
@@ -86,8 +88,7 @@ impl Rows {
     /// Writes them all, as many in flight as there are callers: two calls with half of them each, as callers that wait for
     /// their answers come together in two groups. Gives the time.
     pub(super) async fn write(self: &Arc<Self>, server: &Redis, callers: usize) -> Result<Duration> {
-        let mut connection = super::connect(server).await?;
-        cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(include_str!("raw.lua")).exec_async(&mut connection).await?;
+        let connection = loaded(server).await?;
         let calls = callers.min(2);
         let group = (callers / calls).max(1);
         let next = Arc::new(AtomicUsize::new(0));
@@ -102,14 +103,7 @@ impl Rows {
                         if group.is_empty() {
                             return redis::RedisResult::Ok(());
                         }
-                        let mut call = cmd("FCALL");
-                        call.arg("bench_raw").arg(1).arg("{raw:main}:head");
-                        call.arg("{raw:main}").arg(RESOURCE).arg(first).arg(first / SEGMENT).arg(group.len());
-                        for commit in group {
-                            call.arg(&commit.event[..]).arg(&commit.bucket).arg(&commit.id[..]);
-                            call.arg(&commit.record_id).arg(&commit.chain[..]).arg(&commit.record[..]);
-                        }
-                        call.exec_async(&mut connection).await?;
+                        call(first, group.iter()).exec_async(&mut connection).await?;
                     }
                 })
             })
@@ -119,4 +113,81 @@ impl Rows {
         }
         Ok(started.elapsed())
     }
+
+    /// Writes them all for so many callers, as one does who knows group commit: each caller hands one commit at a time to one
+    /// task and waits for its position; the task takes what is there, makes one call, and answers each. Gives the time.
+    pub(super) async fn write_for_callers(self: &Arc<Self>, server: &Redis, callers: usize) -> Result<Duration> {
+        let mut connection = loaded(server).await?;
+        let (sender, mut receiver) = mpsc::channel::<(usize, oneshot::Sender<u64>)>(callers);
+        let next = Arc::new(AtomicUsize::new(0));
+        let started = Instant::now();
+        let tasks: Vec<_> = (0..callers)
+            .map(|_| {
+                let (rows, next, sender) = (Arc::clone(self), Arc::clone(&next), sender.clone());
+                tokio::spawn(async move {
+                    loop {
+                        let at = next.fetch_add(1, Ordering::Relaxed);
+                        if at >= rows.0.len() {
+                            return Some(());
+                        }
+                        let (answer, answered) = oneshot::channel();
+                        sender.send((at, answer)).await.ok()?;
+                        answered.await.ok()?;
+                    }
+                })
+            })
+            .collect();
+        drop(sender);
+        let rows = Arc::clone(self);
+        let gathering = tokio::spawn(async move {
+            let (mut position, mut group) = (0, Vec::new());
+            while let Some(first) = receiver.recv().await {
+                group.push(first);
+                // Callers that are ready to run add theirs, as long as more come.
+                loop {
+                    let before = group.len();
+                    while let Ok(next) = receiver.try_recv() {
+                        group.push(next);
+                    }
+                    if group.len() == callers {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                    if group.len() == before && receiver.is_empty() {
+                        break;
+                    }
+                }
+                call(position, group.iter().map(|(at, _)| &rows.0[*at])).exec_async(&mut connection).await?;
+                for (_, answer) in group.drain(..) {
+                    position += 1;
+                    // A caller that is gone does not want to know.
+                    let _ = answer.send(position as u64);
+                }
+            }
+            redis::RedisResult::Ok(())
+        });
+        for task in tasks {
+            task.await?.ok_or("the task that makes the calls is gone")?;
+        }
+        gathering.await??;
+        Ok(started.elapsed())
+    }
+}
+
+async fn loaded(server: &Redis) -> Result<MultiplexedConnection> {
+    let mut connection = super::connect(server).await?;
+    cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(include_str!("raw.lua")).exec_async(&mut connection).await?;
+    Ok(connection)
+}
+
+/// The call that writes these behind so many others.
+fn call<'a>(first: usize, group: impl ExactSizeIterator<Item = &'a OneCommit>) -> Cmd {
+    let mut call = cmd("FCALL");
+    call.arg("bench_raw").arg(1).arg("{raw:main}:head");
+    call.arg("{raw:main}").arg(RESOURCE).arg(first).arg(first / SEGMENT).arg(group.len());
+    for commit in group {
+        call.arg(&commit.event[..]).arg(&commit.bucket).arg(&commit.id[..]);
+        call.arg(&commit.record_id).arg(&commit.chain[..]).arg(&commit.record[..]);
+    }
+    call
 }
