@@ -81,7 +81,7 @@ $$;
 
 -- Writes what a batch changes in its logs, if each of them is at the version that it was read at; else it raises RK001 and
 -- writes nothing. Logs come sorted by id, those without an id (they are new) last; rows come sorted by key. `*_log` is the
--- place of a row's log among the logs.
+-- place of a row's log among the logs. A list that can hold nulls may be shorter than the others; nulls follow.
 CREATE FUNCTION @schema@.write_batch(
     ones bigint[], firsts integer[], seconds integer[],
     log_ids bigint[], log_names text[], log_tenants text[], log_versions bigint[], log_positions bigint[],
@@ -90,7 +90,7 @@ CREATE FUNCTION @schema@.write_batch(
     event_version bigint[], event_id uuid[], event_action_type smallint[], event_resource text[], event_record_id text[],
     event_action text[], event_actor_kind text[], event_actor_id text[], event_data text[], event_changed text[],
     event_metadata text[], event_removed text[],
-    sealed_at integer[], sealed_data bytea[], sealed_changed bytea[], sealed_metadata bytea[],
+    sealed_data bytea[], sealed_changed bytea[], sealed_metadata bytea[],
     record_log integer[], record_generation bigint[], record_revision bigint[], record_resource text[], record_id text[],
     record_attributes text[], record_identities text[],
     freed_log integer[], freed_generation bigint[], freed_resource text[], freed_name text[], freed_value text[],
@@ -130,26 +130,14 @@ BEGIN
         END IF;
     END LOOP;
 
-    IF cardinality(sealed_at) = 0 THEN
-        INSERT INTO @schema@.events (
-            log, position, revision, occurred_at, version, id, action_type, resource, record_id, action, actor_kind,
-            actor_id, data, changed_attributes, metadata, removed_attributes)
-        SELECT ids[e.a], e.b, e.c, e.d, e.e, e.f, e.g, e.h, e.i, e.j, e.k, e.l, e.m, e.n, e.o, e.p
-        FROM unnest(event_log, event_position, event_revision, event_occurred_at, event_version, event_id,
-            event_action_type, event_resource, event_record_id, event_action, event_actor_kind, event_actor_id, event_data,
-            event_changed, event_metadata, event_removed) AS e(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p);
-    ELSE
-        INSERT INTO @schema@.events (
-            log, position, revision, occurred_at, version, id, action_type, resource, record_id, action, actor_kind,
-            actor_id, data, changed_attributes, metadata, removed_attributes, sealed_data, sealed_changed_attributes,
-            sealed_metadata)
-        SELECT ids[e.a], e.b, e.c, e.d, e.e, e.f, e.g, e.h, e.i, e.j, e.k, e.l, e.m, e.n, e.o, e.p, s.b, s.c, s.d
-        FROM unnest(event_log, event_position, event_revision, event_occurred_at, event_version, event_id,
-            event_action_type, event_resource, event_record_id, event_action, event_actor_kind, event_actor_id, event_data,
-            event_changed, event_metadata, event_removed)
-            WITH ORDINALITY AS e(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, at)
-        LEFT JOIN unnest(sealed_at, sealed_data, sealed_changed, sealed_metadata) AS s(at, b, c, d) ON s.at = e.at;
-    END IF;
+    INSERT INTO @schema@.events (
+        log, position, revision, occurred_at, version, id, action_type, resource, record_id, action, actor_kind, actor_id,
+        data, changed_attributes, metadata, removed_attributes, sealed_data, sealed_changed_attributes, sealed_metadata)
+    SELECT ids[e.a], e.b, e.c, e.d, e.e, e.f, e.g, e.h, e.i, e.j, e.k, e.l, e.m, e.n, e.o, e.p, e.q, e.r, e.s
+    FROM unnest(event_log, event_position, event_revision, event_occurred_at, event_version, event_id, event_action_type,
+        event_resource, event_record_id, event_action, event_actor_kind, event_actor_id, event_data, event_changed,
+        event_metadata, event_removed, sealed_data, sealed_changed, sealed_metadata)
+        AS e(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s);
 
     INSERT INTO @schema@.records AS known (log, generation, revision, resource, id, attributes, identities)
     SELECT ids[r.a], r.b, r.c, r.d, r.e, r.f, r.g
@@ -182,6 +170,136 @@ BEGIN
         INSERT INTO @schema@.key_ids AS known (log, id, subject)
         SELECT ids[k.a], k.b, k.c
         FROM unnest(key_id_log, key_id, key_id_subject) AS k(a, b, c)
+        ON CONFLICT (log, id) DO UPDATE SET subject = excluded.subject;
+    END IF;
+END;
+$$;
+
+-- Writes a batch of one log that was decided on what its commits expect, unread: if the log is at the version that it was
+-- last seen at, and records, identities and keys are as expected; else it raises RK001, or a unique index refuses, and nothing
+-- is written. `record_before` is the revision that a record must be at, with the identities that it has after it, too; 0 if
+-- it must never have been there. Rows come sorted by key, and lists may be short, as for write_batch.
+CREATE FUNCTION @schema@.append_batch(
+    one bigint, first integer, second integer, in_log bigint, at_version bigint,
+    event_revision bigint[], event_occurred_at bigint[], event_version bigint[], event_id uuid[],
+    event_action_type smallint[], event_resource text[], event_record_id text[], event_action text[],
+    event_actor_kind text[], event_actor_id text[], event_data text[], event_changed text[], event_metadata text[],
+    event_removed text[], sealed_data bytea[], sealed_changed bytea[], sealed_metadata bytea[],
+    records_created integer, records_updated integer,
+    record_before bigint[], record_revision bigint[], record_resource text[], record_id text[], record_attributes text[],
+    record_identities text[],
+    taken_resource text[], taken_name text[], taken_value text[], taken_owner text[],
+    checked_resource text[], checked_id text[], checked_revision bigint[],
+    relied_subject text[], relied_version bigint[], relied_epoch bigint[],
+    key_subject text[], key_version bigint[], key_epoch bigint[], key_body bytea[], key_id bytea[], key_id_subject text[]
+) RETURNS void
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    before bigint;
+    in_use bigint;
+    updated integer;
+BEGIN
+    IF one IS NOT NULL THEN
+        PERFORM pg_advisory_xact_lock(one);
+    ELSIF first IS NOT NULL THEN
+        PERFORM pg_advisory_xact_lock(first, second);
+    END IF;
+
+    UPDATE @schema@.logs
+    SET version = version + 1, position = position + cardinality(event_id)
+    WHERE id = in_log AND version = at_version
+    RETURNING position - cardinality(event_id), generation INTO before, in_use;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'a log has changed since it was seen' USING ERRCODE = 'RK001';
+    END IF;
+
+    IF cardinality(relied_subject) > 0 THEN
+        PERFORM
+        FROM unnest(relied_subject, relied_version, relied_epoch) AS relied(subject, version, epoch)
+        LEFT JOIN LATERAL (
+            SELECT known.version, known.epoch FROM @schema@.keys known
+            WHERE known.log = in_log AND known.subject = relied.subject
+            OFFSET 0
+        ) k ON true
+        WHERE coalesce(k.version, 0) <> relied.version OR coalesce(k.epoch, 0) <> relied.epoch;
+        IF FOUND THEN
+            RAISE EXCEPTION 'keys are not as expected' USING ERRCODE = 'RK001';
+        END IF;
+    END IF;
+    IF cardinality(checked_id) > 0 THEN
+        PERFORM
+        FROM unnest(checked_resource, checked_id, checked_revision) AS checked(resource, id, revision)
+        LEFT JOIN LATERAL (
+            SELECT known.revision FROM @schema@.records known
+            WHERE known.log = in_log AND known.generation = in_use AND known.resource = checked.resource
+                AND known.id = checked.id AND known.attributes IS NOT NULL
+            OFFSET 0
+        ) r ON true
+        WHERE coalesce(r.revision, 0) <> checked.revision;
+        IF FOUND THEN
+            RAISE EXCEPTION 'a record is not as expected' USING ERRCODE = 'RK001';
+        END IF;
+    END IF;
+
+    IF cardinality(event_id) > 0 THEN
+        INSERT INTO @schema@.events (
+            log, position, revision, occurred_at, version, id, action_type, resource, record_id, action, actor_kind,
+            actor_id, data, changed_attributes, metadata, removed_attributes, sealed_data, sealed_changed_attributes,
+            sealed_metadata)
+        SELECT in_log, before + e.at, e.a, e.b, e.c, e.d, e.e, e.f, e.g, e.h, e.i, e.j, e.k, e.l, e.m, e.n, e.o, e.p, e.q
+        FROM unnest(event_revision, event_occurred_at, event_version, event_id, event_action_type, event_resource,
+            event_record_id, event_action, event_actor_kind, event_actor_id, event_data, event_changed, event_metadata,
+            event_removed, sealed_data, sealed_changed, sealed_metadata)
+            WITH ORDINALITY AS e(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, at);
+    END IF;
+
+    IF records_created > 0 THEN
+        INSERT INTO @schema@.records (log, generation, revision, resource, id, attributes, identities)
+        SELECT in_log, in_use, r.a, r.b, r.c, r.d, r.e
+        FROM unnest(record_revision, record_resource, record_id, record_attributes, record_identities, record_before)
+            AS r(a, b, c, d, e, before)
+        WHERE r.before = 0;
+    END IF;
+    IF records_updated > 0 THEN
+        UPDATE @schema@.records known
+        SET revision = r.revision, attributes = r.attributes
+        FROM (
+            SELECT found.place, written.*
+            FROM unnest(record_before, record_revision, record_resource, record_id, record_attributes, record_identities)
+                AS written(before, revision, resource, id, attributes, identities)
+            CROSS JOIN LATERAL (
+                SELECT old.ctid AS place FROM @schema@.records old
+                WHERE old.log = in_log AND old.generation = in_use AND old.resource = written.resource
+                    AND old.id = written.id AND old.revision = written.before AND old.attributes IS NOT NULL
+                    AND old.identities IS NOT DISTINCT FROM written.identities
+                OFFSET 0
+            ) found
+            WHERE written.before > 0
+        ) r
+        WHERE known.ctid = r.place;
+        GET DIAGNOSTICS updated = ROW_COUNT;
+        IF updated <> records_updated THEN
+            RAISE EXCEPTION 'a record is not as expected' USING ERRCODE = 'RK001';
+        END IF;
+    END IF;
+    IF cardinality(taken_name) > 0 THEN
+        INSERT INTO @schema@.identities (log, generation, resource, name, value, owner)
+        SELECT in_log, in_use, i.a, i.b, i.c, i.d
+        FROM unnest(taken_resource, taken_name, taken_value, taken_owner) AS i(a, b, c, d);
+    END IF;
+
+    IF cardinality(key_subject) > 0 THEN
+        INSERT INTO @schema@.keys AS known (log, subject, version, epoch, body)
+        SELECT in_log, k.a, k.b, k.c, k.d
+        FROM unnest(key_subject, key_version, key_epoch, key_body) AS k(a, b, c, d)
+        ON CONFLICT (log, subject) DO UPDATE
+        SET version = excluded.version, epoch = excluded.epoch, body = excluded.body;
+    END IF;
+    IF cardinality(key_id) > 0 THEN
+        INSERT INTO @schema@.key_ids AS known (log, id, subject)
+        SELECT in_log, k.a, k.b
+        FROM unnest(key_id, key_id_subject) AS k(a, b)
         ON CONFLICT (log, id) DO UPDATE SET subject = excluded.subject;
     END IF;
 END;

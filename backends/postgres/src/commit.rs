@@ -1,29 +1,31 @@
 //! Committing a batch.
 //!
-//! Two round trips: what the batch depends on is read without a lock, and is decided on; then one call writes, and writes
-//! only if none of the logs has changed in between. If one has, because another process commits to it as well, the batch is
-//! made again under the lock.
+//! One round trip, if the commits say what they expect: they are decided on that, and one call writes if it is so. Else two:
+//! what the batch depends on is read without a lock, and is decided on; then one call writes if none of the logs has changed
+//! in between. If one has, because another process commits to it as well, the batch is made again under the lock.
 
 use std::sync::Arc;
 
 use rekindle_core::store::decide::{Decided, decide};
 use rekindle_core::types::{Commit, Committed, LogId};
-use rekindle_core::{Error, Result};
+use rekindle_core::{Error, ErrorKind, Result};
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Executor, PgConnection, Postgres};
 
 use crate::batch::{self, Asked, BatchLocks, Checked};
 use crate::config::LockMode;
 use crate::error::{classify, ends_connection, in_commit, is_lock_timeout, is_rolled_back, is_stale};
+use crate::foresight::Foresight;
+use crate::heads::At;
 use crate::open::POOL_PATIENCE;
 use crate::store::{Store, tenant};
-use crate::view::{self, Failed};
+use crate::view::{self, Failed, LogSeen, Seen};
 use crate::write::write;
 
 /// How often a batch is made again under the lock when the server rolled it back in favour of others.
 const ROLLBACKS: usize = 5;
 
-type Answers = Vec<Result<Committed>>;
+pub(crate) type Answers = Vec<Result<Committed>>;
 
 impl Store {
     /// Commits a batch. It must be carried through: run it in a task of its own.
@@ -38,9 +40,42 @@ impl Store {
     }
 
     async fn step(self: &Arc<Self>, connection: &mut Option<PoolConnection<Postgres>>, step: Vec<Commit>) -> Answers {
+        let Some(foreseen) = self.foresee(&step) else { return self.by_reading(connection, step).await };
+        match self.by_foresight(connection, foreseen).await {
+            Foresight::Answers(answers) => answers,
+            Foresight::Wrong => self.by_reading(connection, step).await,
+            Foresight::Busy(decided, error) if self.is_impatient() => decided.failed(&error),
+            Foresight::Busy(..) => {
+                let (locks, asked) = (self.locks_of(&step), Asked::of(&step));
+                self.outside_pool(&locks, &asked, &step).await
+            }
+            // What became of it is told by the event ids. If it is still under way, only one of the two can be made: both
+            // are bound to the version that the log was at.
+            Foresight::Lost(_, error) if step.iter().all(|commit| commit.events().next().is_some()) => {
+                let answers = self.by_reading(connection, step).await;
+                answers.into_iter().map(|answer| answer.map_err(|later| still_lost(&error, later))).collect()
+            }
+            Foresight::Lost(decided, error) => decided.failed(&error),
+        }
+    }
+
+    fn locks_of(&self, step: &[Commit]) -> BatchLocks {
+        BatchLocks::of(step.iter().map(|commit| commit.lock), self.config.lock_mode)
+    }
+
+    /// Whether a lock is waited for no longer than a connection of the pool may be kept for it.
+    fn is_impatient(&self) -> bool {
+        self.config.lock_timeout.is_some_and(|timeout| timeout <= POOL_PATIENCE)
+    }
+
+    /// Makes a batch that is read for first.
+    async fn by_reading(
+        self: &Arc<Self>,
+        connection: &mut Option<PoolConnection<Postgres>>,
+        step: Vec<Commit>,
+    ) -> Answers {
         let commits = step.len();
-        let locks = BatchLocks::of(step.iter().map(|commit| commit.lock), self.config.lock_mode);
-        let asked = Asked::of(&step);
+        let (locks, asked) = (self.locks_of(&step), Asked::of(&step));
         let mut attempt = 1;
         let (mut open, seen) = loop {
             let mut open = match connection.take() {
@@ -66,7 +101,10 @@ impl Store {
             return decided.answers;
         }
         let made = match write(&mut open, &self.sql, &locks, &seen, &decided.logs).await {
-            Ok(()) => Made::Answers(self.tell(decided)),
+            Ok(()) => {
+                self.saw(&seen, &decided);
+                Made::Answers(self.tell(decided))
+            }
             Err(Failed::Sql(error)) if is_stale(&error) || is_rolled_back(&error) => {
                 self.under_lock(&mut open, &locks, &asked, &step).await
             }
@@ -84,7 +122,7 @@ impl Store {
                 open.close_on_drop();
                 answers
             }
-            Made::Busy(answers) if self.config.lock_timeout.is_some_and(|timeout| timeout <= POOL_PATIENCE) => answers,
+            Made::Busy(answers) if self.is_impatient() => answers,
             Made::Busy(_) => {
                 // Others may need the connection more than who waits for a lock.
                 drop(open);
@@ -148,13 +186,16 @@ impl Store {
     ) -> Result<Decided, Broken> {
         let before = |error: Failed| Broken { error: Cause::Before(error), open_transaction: true, decided: None };
         open.execute("BEGIN").await.map_err(|error| before(error.into()))?;
-        let decided = self.locked(open, locks, asked, batch).await.map_err(|(error, decided)| Broken {
+        let (seen, decided) = self.locked(open, locks, asked, batch).await.map_err(|(error, decided)| Broken {
             error: Cause::Before(error),
             open_transaction: true,
             decided,
         })?;
         match open.execute("COMMIT").await {
-            Ok(_) => Ok(decided),
+            Ok(_) => {
+                self.saw(&seen, &decided);
+                Ok(decided)
+            }
             Err(error) => Err(Broken { error: Cause::Commit(error), open_transaction: false, decided: Some(decided) }),
         }
     }
@@ -166,15 +207,15 @@ impl Store {
         locks: &BatchLocks,
         asked: &Asked,
         batch: Vec<Commit>,
-    ) -> Result<Decided, (Failed, Option<Decided>)> {
+    ) -> Result<(Seen, Decided), (Failed, Option<Decided>)> {
         self.take_locks(open, locks, &asked.logs).await.map_err(|error| (error.into(), None))?;
         let seen = view::fetch(open, &self.sql, asked).await.map_err(|error| (error, None))?;
         let decided = decide(&seen, &self.config.limits, batch);
         if decided.logs.is_empty() {
-            return Ok(decided);
+            return Ok((seen, decided));
         }
         match write(open, &self.sql, &BatchLocks::default(), &seen, &decided.logs).await {
-            Ok(()) => Ok(decided),
+            Ok(()) => Ok((seen, decided)),
             Err(error) => Err((error, Some(decided))),
         }
     }
@@ -200,8 +241,18 @@ impl Store {
         Ok(())
     }
 
+    /// Keeps in mind how a batch that was read for left its logs.
+    fn saw(&self, seen: &Seen, decided: &Decided) {
+        for (log, changes) in &decided.logs {
+            // A log that is new got an id that was not told.
+            if let Some(LogSeen { id, version, .. }) = seen.log(log) {
+                self.heads.saw(log, At { id: *id, version: version + 1, head: changes.head });
+            }
+        }
+    }
+
     /// Tells whoever waits, and gives the answers.
-    fn tell(self: &Arc<Self>, decided: Decided) -> Answers {
+    pub(crate) fn tell(self: &Arc<Self>, decided: Decided) -> Answers {
         for (log, changes) in &decided.logs {
             self.announce(log, changes.head.position);
         }
@@ -264,4 +315,9 @@ fn failed(decided: Option<Decided>, commits: usize, error: Error) -> Answers {
         Some(decided) => decided.failed(&error),
         None => vec![Err(error); commits],
     }
+}
+
+/// The error of a batch that was lost once and then met this error: what the server did not answer to is as open as before.
+fn still_lost(lost: &Error, later: Error) -> Error {
+    if *later.kind() == ErrorKind::Unavailable { lost.clone() } else { later }
 }

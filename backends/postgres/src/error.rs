@@ -3,7 +3,7 @@
 use rekindle_core::{Error, ErrorKind};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
-/// A log has changed since it was read: raised by `write_batch`.
+/// A log has changed since it was read, or something is not as it was expected: raised by `write_batch` and `append_batch`.
 const STALE: &str = "RK001";
 /// A change of events is refused: raised by the trigger.
 const REFUSED: &str = "RK002";
@@ -119,9 +119,14 @@ pub(crate) fn ends_connection(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether `write_batch` found a log at another version.
+/// Whether the function that writes found a log at another version, or something not as expected.
 pub(crate) fn is_stale(error: &sqlx::Error) -> bool {
     has_code(error, STALE)
+}
+
+/// Whether a row is there that was expected not to be.
+pub(crate) fn is_taken(error: &sqlx::Error) -> bool {
+    has_code(error, "23505")
 }
 
 /// Whether the transaction was rolled back because of another one, so that it can be made again.

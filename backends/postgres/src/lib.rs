@@ -20,13 +20,17 @@
 //! **Invariant**: the backend has a pool of its own. A transaction that other code left open in a shared one would swallow
 //! commits.
 
+mod append;
 mod batch;
 mod commit;
 mod config;
 mod copy;
 mod error;
 mod event_store;
+mod expected;
+mod foresight;
 mod generations;
+mod heads;
 mod key_store;
 mod lists;
 mod load;

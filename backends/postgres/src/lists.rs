@@ -1,57 +1,31 @@
 //! What was decided, as the lists that the functions take: one for each column.
+//!
+//! A list that can hold nulls ends with its last value: the functions put nulls where a list is too short. So a column that
+//! nothing is in costs nothing.
 
 use std::collections::BTreeMap;
 
 use rekindle_core::Result;
+use rekindle_core::store::LoadedRecord;
 use rekindle_core::store::decide::LogChanges;
-use rekindle_core::types::{Actor, Event, KeyId, LogId, Payload, RecordId, Subject};
+use rekindle_core::types::{Actor, Event, KeyId, Payload, RecordId, RecordKey, Subject};
 use uuid::Uuid;
 
-use crate::rows::{action_type_code, bigint, identities_text, state_codes, to_text};
-use crate::store::tenant;
-use crate::view::Seen;
+use crate::rows::{action_type_code, bigint, identities_text, to_text};
 
-/// The texts that have to be made, in the order of the rows that they are for.
-pub(crate) fn removed_attributes(changes: &BTreeMap<LogId, LogChanges>) -> Result<BTreeMap<(&LogId, usize), String>> {
-    let mut texts = BTreeMap::new();
-    for (log, changes) in changes {
-        for (at, event) in changes.events.iter().enumerate() {
-            if !event.removed_attributes.is_empty() {
-                texts.insert((log, at), to_text(&event.removed_attributes)?);
-            }
-        }
-    }
-    Ok(texts)
-}
-
-pub(crate) type IdentityTexts<'a> = BTreeMap<(&'a LogId, &'a rekindle_core::types::RecordKey), String>;
-
-pub(crate) fn identities(changes: &BTreeMap<LogId, LogChanges>) -> Result<IdentityTexts<'_>> {
-    let mut texts = BTreeMap::new();
-    for (log, changes) in changes {
-        for (key, record) in &changes.records {
-            let Some(state) = &record.state else { continue };
-            if let Some(text) = identities_text(&state.identities)? {
-                texts.insert((log, key), text);
-            }
-        }
-    }
-    Ok(texts)
+/// Each `log` is the place of a row's log, from 1 on.
+#[derive(Default)]
+pub(crate) struct Lists<'a> {
+    pub(crate) events: Events<'a>,
+    pub(crate) records: Records<'a>,
+    pub(crate) freed: Identities<'a>,
+    pub(crate) taken: Identities<'a>,
+    pub(crate) keys: Keys<'a>,
+    pub(crate) key_ids: KeyIds<'a>,
 }
 
 #[derive(Default)]
-pub(crate) struct Logs<'a> {
-    pub(crate) ids: Vec<Option<i64>>,
-    pub(crate) names: Vec<&'a str>,
-    pub(crate) tenants: Vec<&'a str>,
-    pub(crate) versions: Vec<i64>,
-    pub(crate) positions: Vec<i64>,
-    pub(crate) states: Vec<i16>,
-    pub(crate) rewound_to: Vec<Option<i64>>,
-}
-
-#[derive(Default)]
-pub(crate) struct EventLists<'a> {
+pub(crate) struct Events<'a> {
     pub(crate) log: Vec<i32>,
     pub(crate) position: Vec<i64>,
     pub(crate) revision: Vec<Option<i64>>,
@@ -67,16 +41,10 @@ pub(crate) struct EventLists<'a> {
     pub(crate) data: Vec<Option<&'a str>>,
     pub(crate) changed: Vec<Option<&'a str>>,
     pub(crate) metadata: Vec<Option<&'a str>>,
-    pub(crate) removed: Vec<Option<&'a str>>,
-}
-
-/// The events that have sealed sections, by their place among the events, from 1 on.
-#[derive(Default)]
-pub(crate) struct Sealed<'a> {
-    pub(crate) at: Vec<i32>,
-    pub(crate) data: Vec<Option<&'a [u8]>>,
-    pub(crate) changed: Vec<Option<&'a [u8]>>,
-    pub(crate) metadata: Vec<Option<&'a [u8]>>,
+    pub(crate) removed: Vec<Option<String>>,
+    pub(crate) sealed_data: Vec<Option<&'a [u8]>>,
+    pub(crate) sealed_changed: Vec<Option<&'a [u8]>>,
+    pub(crate) sealed_metadata: Vec<Option<&'a [u8]>>,
 }
 
 #[derive(Default)]
@@ -87,7 +55,7 @@ pub(crate) struct Records<'a> {
     pub(crate) resource: Vec<&'a str>,
     pub(crate) id: Vec<&'a str>,
     pub(crate) attributes: Vec<Option<&'a str>>,
-    pub(crate) identities: Vec<Option<&'a str>>,
+    pub(crate) identities: Vec<Option<String>>,
 }
 
 #[derive(Default)]
@@ -116,104 +84,36 @@ pub(crate) struct KeyIds<'a> {
     pub(crate) subject: Vec<&'a str>,
 }
 
-#[derive(Default)]
-pub(crate) struct Lists<'a> {
-    pub(crate) logs: Logs<'a>,
-    pub(crate) events: EventLists<'a>,
-    pub(crate) sealed: Sealed<'a>,
-    pub(crate) records: Records<'a>,
-    pub(crate) freed: Identities<'a>,
-    pub(crate) taken: Identities<'a>,
-    pub(crate) keys: Keys<'a>,
-    pub(crate) key_ids: KeyIds<'a>,
+/// The records of a log in the order in which they are written: unordered ones of two batches could wait for each other.
+pub(crate) fn sorted(changes: &LogChanges) -> Vec<(&RecordKey, &LoadedRecord)> {
+    let mut sorted: Vec<_> = changes.records.iter().collect();
+    sorted.sort_unstable_by_key(|(key, _)| *key);
+    sorted
+}
+
+/// Adds the value of the row that comes after `rows` others.
+fn put<T>(list: &mut Vec<Option<T>>, rows: usize, value: Option<T>) {
+    if value.is_some() {
+        list.resize_with(rows, || None);
+        list.push(value);
+    }
 }
 
 impl<'a> Lists<'a> {
-    pub(crate) fn new(
-        seen: &Seen,
-        changes: &'a BTreeMap<LogId, LogChanges>,
-        removed: &'a BTreeMap<(&'a LogId, usize), String>,
-        identities: &'a IdentityTexts<'a>,
-    ) -> Result<Self> {
-        let mut lists = Self::default();
-        // Locks on rows are taken in one order by everybody: known logs by id, new ones by name after them.
-        let mut sorted: Vec<_> = changes.iter().collect();
-        sorted.sort_by_key(|(log, _)| seen.log(log).map_or(i64::MAX, |seen| seen.id));
-        for ((log, changes), place) in sorted.into_iter().zip(1..) {
-            let known = seen.log(log);
-            lists.logs.ids.push(known.map(|known| known.id));
-            lists.logs.names.push(log.name.as_str());
-            lists.logs.tenants.push(tenant(log));
-            lists.logs.versions.push(known.map_or(0, |known| known.version));
-            lists.logs.positions.push(bigint(changes.head.position.get(), "the position")?);
-            let (state, rewound_to) = state_codes(changes.head.state)?;
-            lists.logs.states.push(state);
-            lists.logs.rewound_to.push(rewound_to);
-            for (at, event) in changes.events.iter().enumerate() {
-                lists.event(place, event, removed.get(&(log, at)).map(String::as_str))?;
-            }
-            let generation = bigint(changes.head.generation.get(), "the generation")?;
-            lists.log_records(place, generation, log, changes, identities)?;
-            lists.log_identities(place, generation, changes);
-            lists.log_keys(place, changes)?;
+    /// Adds the changes of the log at this place.
+    pub(crate) fn add(&mut self, log: i32, changes: &'a LogChanges) -> Result<()> {
+        for event in &changes.events {
+            self.events.add(log, event)?;
         }
-        Ok(lists)
+        let generation = bigint(changes.head.generation.get(), "the generation")?;
+        for (key, record) in sorted(changes) {
+            self.records.add(log, generation, key, record)?;
+        }
+        self.add_identities(log, generation, changes);
+        self.add_keys(log, changes)
     }
 
-    fn event(&mut self, log: i32, event: &'a Event, removed: Option<&'a str>) -> Result<()> {
-        let lists = &mut self.events;
-        lists.log.push(log);
-        lists.position.push(bigint(event.position.get(), "the position")?);
-        lists.revision.push(event.revision.map(|revision| bigint(revision.get(), "the revision")).transpose()?);
-        lists.occurred_at.push(event.occurred_at.as_microseconds());
-        lists.version.push(event.version.into());
-        lists.id.push(*event.id.as_uuid());
-        lists.action_type.push(action_type_code(event.action_type));
-        lists.resource.push(event.resource.as_str());
-        lists.record_id.push(event.record_id.as_str());
-        lists.action.push(event.action.as_str());
-        lists.actor_kind.push(event.actor.as_ref().map(|actor| actor.kind().as_str()));
-        lists.actor_id.push(event.actor.as_ref().map(Actor::id));
-        lists.data.push(clear(&event.event.data));
-        lists.changed.push(clear(&event.event.changed_attributes));
-        lists.metadata.push(clear(&event.event.metadata));
-        lists.removed.push(removed);
-        let [data, changed, metadata] =
-            [&event.event.data, &event.event.changed_attributes, &event.event.metadata].map(sealed);
-        if data.is_some() || changed.is_some() || metadata.is_some() {
-            self.sealed.at.push(i32::try_from(self.events.log.len()).unwrap_or(i32::MAX));
-            self.sealed.data.push(data);
-            self.sealed.changed.push(changed);
-            self.sealed.metadata.push(metadata);
-        }
-        Ok(())
-    }
-
-    /// The records, by key: unordered upserts of two batches could wait for each other.
-    fn log_records(
-        &mut self,
-        log: i32,
-        generation: i64,
-        id: &'a LogId,
-        changes: &'a LogChanges,
-        identities: &'a IdentityTexts<'a>,
-    ) -> Result<()> {
-        let mut sorted: Vec<_> = changes.records.iter().collect();
-        sorted.sort_unstable_by_key(|(key, _)| *key);
-        for (key, record) in sorted {
-            let lists = &mut self.records;
-            lists.log.push(log);
-            lists.generation.push(generation);
-            lists.revision.push(bigint(record.revision.get(), "the revision")?);
-            lists.resource.push(key.resource.as_str());
-            lists.id.push(key.id.as_str());
-            lists.attributes.push(record.state.as_ref().map(|state| state.attributes.as_str()));
-            lists.identities.push(identities.get(&(id, key)).map(String::as_str));
-        }
-        Ok(())
-    }
-
-    fn log_identities(&mut self, log: i32, generation: i64, changes: &'a LogChanges) {
+    fn add_identities(&mut self, log: i32, generation: i64, changes: &'a LogChanges) {
         let mut sorted: Vec<_> = changes.owners.iter().collect();
         sorted.sort_unstable_by_key(|(identity, _)| *identity);
         for (identity, owner) in sorted {
@@ -227,7 +127,7 @@ impl<'a> Lists<'a> {
         }
     }
 
-    fn log_keys(&mut self, log: i32, changes: &'a LogChanges) -> Result<()> {
+    fn add_keys(&mut self, log: i32, changes: &'a LogChanges) -> Result<()> {
         for (subject, row) in &changes.keys {
             self.keys.log.push(log);
             self.keys.subject.push(subject.as_str());
@@ -246,6 +146,51 @@ impl<'a> Lists<'a> {
     }
 }
 
+impl<'a> Events<'a> {
+    fn add(&mut self, log: i32, event: &'a Event) -> Result<()> {
+        let rows = self.id.len();
+        let removed = &event.removed_attributes;
+        let removed = if removed.is_empty() { None } else { Some(to_text(removed)?) };
+        let revision = event.revision.map(|revision| bigint(revision.get(), "the revision")).transpose()?;
+        self.log.push(log);
+        self.position.push(bigint(event.position.get(), "the position")?);
+        put(&mut self.revision, rows, revision);
+        self.occurred_at.push(event.occurred_at.as_microseconds());
+        self.version.push(event.version.into());
+        self.id.push(*event.id.as_uuid());
+        self.action_type.push(action_type_code(event.action_type));
+        self.resource.push(event.resource.as_str());
+        self.record_id.push(event.record_id.as_str());
+        self.action.push(event.action.as_str());
+        put(&mut self.actor_kind, rows, event.actor.as_ref().map(|actor| actor.kind().as_str()));
+        put(&mut self.actor_id, rows, event.actor.as_ref().map(Actor::id));
+        put(&mut self.data, rows, clear(&event.event.data));
+        put(&mut self.changed, rows, clear(&event.event.changed_attributes));
+        put(&mut self.metadata, rows, clear(&event.event.metadata));
+        put(&mut self.removed, rows, removed);
+        put(&mut self.sealed_data, rows, sealed(&event.event.data));
+        put(&mut self.sealed_changed, rows, sealed(&event.event.changed_attributes));
+        put(&mut self.sealed_metadata, rows, sealed(&event.event.metadata));
+        Ok(())
+    }
+}
+
+impl<'a> Records<'a> {
+    fn add(&mut self, log: i32, generation: i64, key: &'a RecordKey, record: &'a LoadedRecord) -> Result<()> {
+        let rows = self.id.len();
+        let state = record.state.as_ref();
+        let identities = state.map(|state| identities_text(&state.identities)).transpose()?.flatten();
+        self.log.push(log);
+        self.generation.push(generation);
+        self.revision.push(bigint(record.revision.get(), "the revision")?);
+        self.resource.push(key.resource.as_str());
+        self.id.push(key.id.as_str());
+        put(&mut self.attributes, rows, state.map(|state| state.attributes.as_str()));
+        put(&mut self.identities, rows, identities);
+        Ok(())
+    }
+}
+
 fn clear(payload: &Payload) -> Option<&str> {
     match payload {
         Payload::Json(json) => Some(json.as_str()),
@@ -255,7 +200,7 @@ fn clear(payload: &Payload) -> Option<&str> {
 
 fn sealed(payload: &Payload) -> Option<&[u8]> {
     match payload {
-        Payload::Json(_) | Payload::Redacted { .. } => None,
         Payload::Sealed(bytes) => Some(bytes),
+        Payload::Json(_) | Payload::Redacted { .. } => None,
     }
 }

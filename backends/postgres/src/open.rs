@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection};
 
 use crate::config::PostgresConfig;
 use crate::error::{classify, damaged};
+use crate::heads::Heads;
 use crate::migrate::{self, Migration};
 use crate::rows::Columns;
 use crate::sql::Sql;
@@ -75,6 +76,7 @@ impl PostgresBackend {
             sql,
             durability,
             locks: Locks::default(),
+            heads: Heads::default(),
             watchers,
             listener,
         };

@@ -60,7 +60,7 @@ impl PostgresBackend {
         let locks = BatchLocks::of(commits.iter().map(|commit| commit.lock), store.config.lock_mode);
         let asked = Asked::of(&commits);
         let left = match store.locked(transaction, &locks, &asked, commits).await {
-            Ok(decided) => decided.answers,
+            Ok((_, decided)) => decided.answers,
             Err((error, Some(decided))) => decided.failed(&error.classify()),
             Err((error, None)) => vec![Err(error.classify()); count],
         };

@@ -1,4 +1,4 @@
-//! Writing what was decided: one call of one function, with a list for each column.
+//! Writing what was decided on what was read: one call of one function.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,10 @@ use rekindle_core::types::LogId;
 use sqlx::PgConnection;
 
 use crate::batch::BatchLocks;
-use crate::lists::{Lists, identities, removed_attributes};
+use crate::lists::Lists;
+use crate::rows::{bigint, state_codes};
 use crate::sql::Sql;
+use crate::store::tenant;
 use crate::view::{Failed, Seen};
 
 /// Writes the changes of all logs. The error is `is_stale` if one of them is not at the version any more that was seen.
@@ -19,10 +21,8 @@ pub(crate) async fn write(
     seen: &Seen,
     changes: &BTreeMap<LogId, LogChanges>,
 ) -> Result<(), Failed> {
-    let removed = removed_attributes(changes)?;
-    let identities = identities(changes)?;
-    let lists = Lists::new(seen, changes, &removed, &identities)?;
-    let Lists { logs, events, sealed, records, freed, taken, keys, key_ids } = lists;
+    let (logs, lists) = lists(seen, changes)?;
+    let Lists { events, records, freed, taken, keys, key_ids } = lists;
     sqlx::query(sql.write_batch())
         .bind(&locks.ones)
         .bind(&locks.firsts)
@@ -50,10 +50,9 @@ pub(crate) async fn write(
         .bind(events.changed)
         .bind(events.metadata)
         .bind(events.removed)
-        .bind(sealed.at)
-        .bind(sealed.data)
-        .bind(sealed.changed)
-        .bind(sealed.metadata)
+        .bind(events.sealed_data)
+        .bind(events.sealed_changed)
+        .bind(events.sealed_metadata)
         .bind(records.log)
         .bind(records.generation)
         .bind(records.revision)
@@ -83,4 +82,35 @@ pub(crate) async fn write(
         .execute(connection)
         .await?;
     Ok(())
+}
+
+#[derive(Default)]
+struct Logs<'a> {
+    ids: Vec<Option<i64>>,
+    names: Vec<&'a str>,
+    tenants: Vec<&'a str>,
+    versions: Vec<i64>,
+    positions: Vec<i64>,
+    states: Vec<i16>,
+    rewound_to: Vec<Option<i64>>,
+}
+
+fn lists<'a>(seen: &Seen, changes: &'a BTreeMap<LogId, LogChanges>) -> rekindle_core::Result<(Logs<'a>, Lists<'a>)> {
+    let (mut logs, mut lists) = (Logs::default(), Lists::default());
+    // Locks on rows are taken in one order by everybody: known logs by id, new ones by name after them.
+    let mut sorted: Vec<_> = changes.iter().collect();
+    sorted.sort_by_key(|(log, _)| seen.log(log).map_or(i64::MAX, |seen| seen.id));
+    for ((log, changes), place) in sorted.into_iter().zip(1..) {
+        let known = seen.log(log);
+        let (state, rewound_to) = state_codes(changes.head.state)?;
+        logs.ids.push(known.map(|known| known.id));
+        logs.names.push(log.name.as_str());
+        logs.tenants.push(tenant(log));
+        logs.versions.push(known.map_or(0, |known| known.version));
+        logs.positions.push(bigint(changes.head.position.get(), "the position")?);
+        logs.states.push(state);
+        logs.rewound_to.push(rewound_to);
+        lists.add(place, changes)?;
+    }
+    Ok((logs, lists))
 }

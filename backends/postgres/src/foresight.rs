@@ -1,0 +1,92 @@
+//! Making a batch in one round trip: decided on what its commits expect, and written if it is so.
+
+use std::sync::Arc;
+
+use rekindle_core::store::decide::{Decided, decide};
+use rekindle_core::types::{Commit, LockKey, LogId};
+use rekindle_core::{Error, Result};
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
+
+use crate::append::append;
+use crate::commit::Answers;
+use crate::error::{classify, ends_connection, in_commit, is_lock_timeout, is_stale, is_taken};
+use crate::expected::Expectations;
+use crate::heads::At;
+use crate::store::Store;
+use crate::view::Failed;
+
+/// A batch of one log that was decided on what its commits expect.
+pub(crate) struct Foreseen {
+    log: LogId,
+    pub(crate) lock: LockKey,
+    pub(crate) at: At,
+    pub(crate) expectations: Expectations,
+    decided: Decided,
+}
+
+/// What came of it.
+pub(crate) enum Foresight {
+    /// It is made, or nothing could be sent.
+    Answers(Answers),
+    /// Nothing was changed: something is not as it was expected, or went wrong that reading meets, too.
+    Wrong,
+    /// Nothing was changed, as a lock was not free in time.
+    Busy(Decided, Error),
+    /// The connection was lost while it was made.
+    Lost(Decided, Error),
+}
+
+impl Store {
+    /// Decides a batch on what was seen last of its log and what its commits expect. `None` where that cannot be: the commits
+    /// do not say all, or one of them fails, and is to be told what is really there.
+    pub(crate) fn foresee(&self, batch: &[Commit]) -> Option<Foreseen> {
+        let Commit { log, lock, .. } = batch.first()?;
+        let at = self.heads.guess(log)?;
+        let expectations = Expectations::of(at.head, batch)?;
+        let decided = decide(&expectations, &self.config.limits, batch.to_vec());
+        let covered = expectations.cover(decided.logs.get(log)?) && decided.answers.iter().all(Result::is_ok);
+        covered.then(|| Foreseen { log: log.clone(), lock: *lock, at, expectations, decided })
+    }
+
+    pub(crate) async fn by_foresight(
+        self: &Arc<Self>,
+        connection: &mut Option<PoolConnection<Postgres>>,
+        foreseen: Foreseen,
+    ) -> Foresight {
+        let Some(changes) = foreseen.decided.logs.get(&foreseen.log) else { return Foresight::Wrong };
+        let mut open = match connection.take() {
+            Some(open) => open,
+            None => match self.connection().await {
+                Ok(open) => open,
+                Err(error) => return Foresight::Answers(foreseen.decided.failed(&error)),
+            },
+        };
+        let error = match append(&mut open, &self.sql, self.config.lock_mode, &foreseen, changes).await {
+            Ok(()) => {
+                let at = At { version: foreseen.at.version + 1, head: changes.head, ..foreseen.at };
+                self.heads.was_right(&foreseen.log, at);
+                *connection = Some(open);
+                return Foresight::Answers(self.tell(foreseen.decided));
+            }
+            Err(Failed::Sql(error)) if ends_connection(&error) => {
+                open.close_on_drop();
+                return Foresight::Lost(foreseen.decided, in_commit(error));
+            }
+            Err(error) => error,
+        };
+        match error {
+            // Others may need the connection more than who waits for a lock.
+            Failed::Sql(error) if is_lock_timeout(&error) => Foresight::Busy(foreseen.decided, classify(error)),
+            Failed::Sql(error) if is_stale(&error) || is_taken(&error) => {
+                self.heads.was_wrong(&foreseen.log);
+                *connection = Some(open);
+                Foresight::Wrong
+            }
+            _ => {
+                *connection = Some(open);
+                Foresight::Wrong
+            }
+        }
+    }
+}
