@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 const SKIP: &str = "REKINDLE_SKIP_PYTHON";
 const PACKAGES: &[&str] = &["pynacl"];
 
-/// An interpreter in a virtual environment with [`PACKAGES`].
+/// An interpreter in a virtual environment with the packages that tests need.
 #[derive(Clone, Debug)]
 pub struct Python(PathBuf);
 
