@@ -6,8 +6,8 @@
 mod shop;
 
 use rekindle::{
-    Action, ActionSpec, Attribute, Builder, Context, Create, Destroy, ErrorKind, IdentitySpec, PublicFields, Rejection,
-    Rekindle, Resource, Timestamp,
+    Action, ActionSpec, Attribute, Builder, Context, Create, Destroy, ErrorKind, IdentitySpec, OnRedacted,
+    PublicFields, Rejection, Rekindle, Resource, SubjectSpec, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use shop::{Account, Label, Print, Stick};
@@ -168,4 +168,71 @@ async fn all_mistakes_are_told_in_one_error() {
         CURRENT,
     ];
     has(builder, &all).await;
+}
+
+/// A resource with names that are Rekindle's own, and a subject in what is no attribute.
+#[derive(Serialize, Deserialize)]
+struct Box {
+    id: u64,
+    #[serde(rename = "$sealed")]
+    sealed: bool,
+}
+
+#[derive(Serialize, Deserialize, Action)]
+#[action(create, resource = Box, name = "rekindle.scrub")]
+struct Pack {}
+
+impl Create for Pack {
+    fn create(self, _: &Context) -> Result<Box, Rejection> {
+        Ok(Box { id: 1, sealed: true })
+    }
+}
+
+impl Resource for Box {
+    type Id = u64;
+    const NAME: &'static str = "shop.box";
+    const ATTRIBUTES: &'static [Attribute] = &[
+        Attribute { name: "id", id: true, sensitive: false, stored: false },
+        Attribute { name: "$sealed", id: false, sensitive: false, stored: false },
+    ];
+    const SUBJECT: Option<SubjectSpec> = Some(SubjectSpec { attribute: "owner", of: None });
+
+    fn actions() -> Vec<ActionSpec> {
+        vec![ActionSpec::of::<Pack>()]
+    }
+
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn identities(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    fn stamp(&mut self, _: bool, _: Timestamp) {}
+}
+
+#[tokio::test]
+async fn what_is_rekindles_own_is_a_mistake_and_so_is_a_subject_in_no_attribute() {
+    has(
+        nowhere().resource::<Box>(),
+        &[
+            r#"the resource "shop.box" has an attribute "$sealed", which is Rekindle's own"#,
+            r#"the subject of "shop.box" is in the attribute "owner", which the resource does not have"#,
+            r#"the action "rekindle.scrub" of "shop.box" has a name that is Rekindle's own"#,
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn e8_a_log_of_the_name_that_the_vaults_keys_are_under_is_a_mistake() {
+    let mistake = r#"the log "rekindle.vault" has a name that is Rekindle's own"#;
+    has(nowhere().log("rekindle.vault").resource::<Label>(), &[mistake]).await;
+}
+
+#[tokio::test]
+async fn what_is_done_with_redacted_events_of_an_unknown_resource_is_a_mistake() {
+    let mistake = r#"it is said what a replay does with redacted events of "shop.label", and it is not registered"#;
+    has(nowhere().resource::<Account>().on_redacted::<Label>(OnRedacted::Skip), &[mistake]).await;
 }

@@ -15,6 +15,7 @@ use super::policy::Policy;
 use super::public::PublicFields;
 use super::registry::{OnRedacted, Registry};
 use super::resource::Resource;
+use super::rewound::RESERVED;
 use super::sealer::{Sealer, log_subject};
 use crate::error::{Error, Result, VaultFault};
 use crate::store::{EventStore, ResourceStore};
@@ -92,7 +93,7 @@ impl Builder {
         }
     }
 
-    /// The name of the log in the store: `main` unless it is set.
+    /// The name of the log in the store: `main` unless it is set. Names that begin with `rekindle.` are Rekindle's own.
     pub fn log(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -213,6 +214,10 @@ impl Builder {
     /// Dropped, nothing is open.
     pub async fn start(mut self) -> Result<Log> {
         let id = LogId::new(&self.name)?;
+        // Among them is the log of the vault's own keys, which no rewrap looks at.
+        if self.name.starts_with(RESERVED) {
+            self.registry.mistake(format!("the log {:?} has a name that is Rekindle's own", self.name));
+        }
         self.public.mistakes().into_iter().for_each(|mistake| self.registry.mistake(mistake));
         self.registry.check()?;
         let lock = self.lock_keys.key(&id)?;

@@ -12,7 +12,8 @@ use crate::error::Result;
 use crate::store::EventStoreExt;
 use crate::types::{Event, EventQuery, NewEvent, Payload, Position, RecordKey, Timestamp};
 
-/// The resource of the events that are about the log itself. Names that begin like it are not for others.
+/// The resource of the events that are about the log itself. Names of resources, actions and logs that begin like it are not
+/// for others.
 pub(crate) const RESERVED: &str = "rekindle.";
 pub(crate) const RESOURCE: &str = "rekindle.log";
 const RECORD: &str = "rewound";
