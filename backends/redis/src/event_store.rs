@@ -10,7 +10,10 @@ use crate::RedisBackend;
 #[async_trait]
 impl EventStore for RedisBackend {
     fn info(&self) -> StoreInfo {
-        StoreInfo::new("redis", self.store.durability).with_limits(self.store.config.limits.clone())
+        // The server makes one call after the other: while it is at one, the next is made ready.
+        StoreInfo::new("redis", self.store.durability)
+            .with_limits(self.store.config.limits.clone())
+            .with_batches_at_once(2)
     }
 
     fn key_store(&self) -> Option<&dyn KeyStore> {

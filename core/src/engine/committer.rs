@@ -1,6 +1,6 @@
 //! One task that gathers the commits of concurrent callers and hands them to the store together.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,6 +12,10 @@ use tokio::task::JoinHandle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::EventStore;
 use crate::types::{Commit, Committed, LockKey};
+
+/// A batch is handed over beside another one of its lock key only if it has so many commits: smaller ones cost more by
+/// themselves than is gained by not waiting.
+const LEAST_BESIDE: usize = 16;
 
 /// The way into the committer task. When the last one is gone, the task makes the commits that wait, and ends.
 pub(crate) struct Committer {
@@ -28,8 +32,9 @@ impl Committer {
     /// Starts the task. At most `queue` commits wait; a caller beyond that waits for a place.
     pub(crate) fn start(store: Arc<dyn EventStore>, queue: usize) -> Self {
         let (sender, receiver) = mpsc::channel(queue.max(1));
-        let max_batch = store.info().limits.batch_commits.max(1);
-        let task = tokio::spawn(Gathering { store, receiver, max_batch }.run());
+        let info = store.info();
+        let (max_batch, at_once) = (info.limits.batch_commits.max(1), info.batches_at_once.max(1));
+        let task = tokio::spawn(Gathering { store, receiver, max_batch, at_once }.run());
         Self { sender: Mutex::new(Some(sender)), task: Mutex::new(Some(task)) }
     }
 
@@ -70,56 +75,84 @@ struct Gathering {
     store: Arc<dyn EventStore>,
     receiver: mpsc::Receiver<Waiting>,
     max_batch: usize,
+    /// How many batches of one lock key may be under way.
+    at_once: usize,
+}
+
+/// The commits under one lock key.
+#[derive(Default)]
+struct OfKey {
+    waiting: VecDeque<Waiting>,
+    /// The batches that are under way, and the commits in them.
+    batches: usize,
+    commits: usize,
+}
+
+impl OfKey {
+    /// The next batch, if one is to be handed over now. Where several may be under way, each gets its share, so that the
+    /// callers of one make their next commits while the store is at another.
+    fn next_batch(&mut self, max_batch: usize, at_once: usize) -> Option<Vec<Waiting>> {
+        let all = self.waiting.len() + self.commits;
+        let at_once = at_once.min(all / LEAST_BESIDE).max(1);
+        let is_due = self.batches == 0 || (self.batches < at_once && self.waiting.len() >= LEAST_BESIDE);
+        if self.waiting.is_empty() || !is_due {
+            return None;
+        }
+        let size = all.div_ceil(at_once).min(max_batch).min(self.waiting.len());
+        self.batches += 1;
+        self.commits += size;
+        Some(self.waiting.drain(..size).collect())
+    }
 }
 
 impl Gathering {
-    /// Batches of one lock key follow each other; those of different keys are under way at the same time.
+    /// Batches of one lock key follow each other, unless the store takes several; those of different keys are under way at
+    /// the same time.
     async fn run(mut self) {
-        let mut waiting: BTreeMap<LockKey, VecDeque<Waiting>> = BTreeMap::new();
-        let mut busy: HashSet<LockKey> = HashSet::new();
+        let mut keys: BTreeMap<LockKey, OfKey> = BTreeMap::new();
         let mut under_way = FuturesUnordered::new();
         let mut open = true;
         let mut queued = 0;
-        while open || !under_way.is_empty() || !waiting.is_empty() {
+        while open || !keys.is_empty() {
             // What waits here is bounded like the channel: behind a slow store, callers wait for a place in it.
             let room = queued < self.max_batch * 4;
             tokio::select! {
                 received = self.receiver.recv(), if open && room => match received {
                     Some(first) => {
                         queued += 1;
-                        waiting.entry(first.commit.lock).or_default().push_back(first);
+                        keys.entry(first.commit.lock).or_default().waiting.push_back(first);
                     }
                     None => open = false,
                 },
-                Some(key) = under_way.next(), if !under_way.is_empty() => {
-                    busy.remove(&key);
+                Some((key, commits)) = under_way.next(), if !under_way.is_empty() => {
+                    if let Some(of_key) = keys.get_mut(&key) {
+                        of_key.batches -= 1;
+                        of_key.commits -= commits;
+                    }
                 }
                 else => {}
             }
-            queued += self.gather(&mut waiting, queued).await;
-            let free: Vec<LockKey> = waiting.keys().filter(|key| !busy.contains(key)).copied().collect();
-            for key in free {
-                let Some(queue) = waiting.get_mut(&key) else { continue };
-                let batch: Vec<Waiting> = queue.drain(..queue.len().min(self.max_batch)).collect();
-                if queue.is_empty() {
-                    waiting.remove(&key);
+            queued += self.gather(&mut keys, queued).await;
+            for (key, of_key) in &mut keys {
+                while let Some(batch) = of_key.next_batch(self.max_batch, self.at_once) {
+                    let (key, commits) = (*key, batch.len());
+                    queued -= commits;
+                    under_way.push(make(Arc::clone(&self.store), batch).map(move |()| (key, commits)));
                 }
-                queued -= batch.len();
-                busy.insert(key);
-                under_way.push(make(Arc::clone(&self.store), batch).map(move |()| key));
             }
+            keys.retain(|_, of_key| of_key.batches > 0 || !of_key.waiting.is_empty());
         }
     }
 
     /// Takes what is there, and lets callers that are ready to run add theirs, as long as more come.
-    async fn gather(&mut self, waiting: &mut BTreeMap<LockKey, VecDeque<Waiting>>, queued: usize) -> usize {
+    async fn gather(&mut self, keys: &mut BTreeMap<LockKey, OfKey>, queued: usize) -> usize {
         let mut taken = 0;
         loop {
             let before = taken;
             while queued + taken < self.max_batch * 4
                 && let Ok(next) = self.receiver.try_recv()
             {
-                waiting.entry(next.commit.lock).or_default().push_back(next);
+                keys.entry(next.commit.lock).or_default().waiting.push_back(next);
                 taken += 1;
             }
             if taken == before && before > 0 || queued + taken >= self.max_batch {

@@ -26,19 +26,30 @@ pub struct StoreInfo {
     pub limits: Limits,
     /// Whether it keeps records. One that does not refuses commits with record writes or checks, by `Unsupported`.
     pub records: bool,
+    /// How many batches of one lock key the engine may hand over before the first of them is answered. With 1, which is the
+    /// default, each batch of a key follows the one before. With more, the store keeps them apart by itself, as it does with
+    /// the commits of other processes; in which order it makes them is left to it.
+    pub batches_at_once: usize,
 }
 
 impl StoreInfo {
     /// A store with the default limits that keeps records.
     #[must_use]
     pub fn new(backend: &'static str, durability: Durability) -> Self {
-        Self { backend, durability, limits: Limits::default(), records: true }
+        Self { backend, durability, limits: Limits::default(), records: true, batches_at_once: 1 }
     }
 
     /// Sets the limits.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Sets how many batches of one lock key may be under way; 0 stands for 1.
+    #[must_use]
+    pub fn with_batches_at_once(mut self, batches: usize) -> Self {
+        self.batches_at_once = batches.max(1);
         self
     }
 
