@@ -18,8 +18,18 @@ pub const VERSION: u8 = 1;
 ///
 /// `Invalid` if the value does not serialize, which none of Rekindle's types does.
 pub fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
-    postcard::to_extend(value, vec![VERSION])
-        .map_err(|source| Error::invalid("a row cannot be encoded").with_source(source))
+    // Most rows are of some hundred bytes.
+    encode_behind(Vec::with_capacity(512), value)
+}
+
+/// Encodes a row behind what is there.
+///
+/// # Errors
+///
+/// `Invalid` if the value does not serialize, which none of Rekindle's types does.
+pub fn encode_behind(mut head: Vec<u8>, value: &impl Serialize) -> Result<Vec<u8>> {
+    head.push(VERSION);
+    postcard::to_extend(value, head).map_err(|source| Error::invalid("a row cannot be encoded").with_source(source))
 }
 
 /// Decodes a row.

@@ -5,7 +5,7 @@ use rekindle_core::store::decide::{key_changed, rebuilding};
 use rekindle_core::types::{Check, Commit, Committed, CommittedEvent, EventId, Identity, Position, Revision, Subject};
 use rekindle_core::{Error, ErrorKind, Result};
 
-use crate::batch::changes;
+use crate::batch::{changes, revision_after};
 use crate::error::unexpected;
 use crate::rows::{damaged_keys, number};
 use crate::store::{bytes, text};
@@ -15,10 +15,18 @@ const TO: &str = "commit";
 /// Reads the answer for a commit.
 pub(crate) fn decode(answer: Value, commit: &Commit) -> Result<Committed> {
     match answer {
+        Value::Int(position) => only(position, commit),
         Value::BulkString(events) => committed(&events),
         Value::Array(parts) => Err(refusal(parts, commit)?),
         _ => Err(unexpected(TO)),
     }
+}
+
+/// The position of the only event; the record has the revision after the expected one.
+fn only(position: i64, commit: &Commit) -> Result<Committed> {
+    let position = u64::try_from(position).map_err(|_| unexpected(TO))?;
+    let revision = commit.writes().next().map(|write| revision_after(write.expected));
+    Ok(Committed { events: vec![CommittedEvent { position: Position::new(position), revision }] })
 }
 
 /// Sixteen bytes for each event: its position and its record's revision, 0 for none.

@@ -3,29 +3,36 @@
 use std::collections::HashMap;
 
 use redis::Cmd;
-use rekindle_core::types::{Change, Check, Commit, EventId, Expected, RecordId, RecordKey, ResourceName, Subject};
+use rekindle_core::types::{
+    Change, Check, Commit, EventId, Expected, NewEvent, RecordId, RecordKey, RecordWrite, ResourceName, Revision, Subject,
+};
 use rekindle_core::{Error, ErrorKind, Result, codec};
 
 use crate::commit::locks;
 use crate::keys::{self, Tag};
-use crate::rows::{encode_keys, identity_field, record_tail};
+use crate::rows::{encode_keys, encode_record, head_of_first_event, identity_field};
 
 /// Commits beyond so many bytes go by another call. A server takes many more, and would be busy for long.
 pub(crate) const MOST_BYTES: usize = 8 << 20;
 /// A single commit of more bytes is refused: a server takes a gigabyte.
 const MOST_BYTES_OF_ONE: usize = 768 << 20;
 
-/// A commit, its place in the batch, and its events in bytes.
+/// A commit, its place in the batch, and its events in bytes: one of a new record as its row.
 pub(crate) struct Encoded<'a> {
     pub(crate) place: usize,
     pub(crate) commit: &'a Commit,
+    form: Form<'a>,
     pub(crate) events: Vec<Vec<u8>>,
     pub(crate) bytes: usize,
 }
 
 impl<'a> Encoded<'a> {
     pub(crate) fn new(place: usize, commit: &'a Commit) -> Result<Self> {
-        let events = commit.events().map(codec::encode).collect::<Result<Vec<_>>>()?;
+        let form = Form::of(commit);
+        let events = match form {
+            Form::New(event, _) => vec![codec::encode_behind(head_of_first_event(), event)?],
+            _ => commit.events().map(codec::encode).collect::<Result<Vec<_>>>()?,
+        };
         let states =
             commit.writes().filter_map(|write| write.state.as_ref()).map(|state| state.attributes.as_str().len());
         let keys = commit.keys.iter().map(|write| write.row.body.len());
@@ -34,7 +41,7 @@ impl<'a> Encoded<'a> {
             let message = format!("a commit has {bytes} bytes; Redis takes at most {MOST_BYTES_OF_ONE} at once");
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
-        Ok(Self { place, commit, events, bytes })
+        Ok(Self { place, commit, form, events, bytes })
     }
 }
 
@@ -224,10 +231,80 @@ pub(crate) fn write(call: &mut Cmd, tag: &Tag, mode: &str, publish: &str, commit
     for subject in &subjects.names {
         call.arg(subject.as_str());
     }
-    call.arg(commits.len());
     let numbers = buckets.numbers();
+    let mut forms = Vec::with_capacity(commits.len() * Form::BYTES);
+    commits.iter().for_each(|encoded| encoded.form.describe(&records, &numbers, &mut forms));
+    call.arg(commits.len()).arg(&forms[..]);
     for encoded in commits {
-        write_commit(call, &records, &subjects, encoded, &numbers);
+        match (encoded.form, encoded.events.as_slice()) {
+            (Form::New(_, write) | Form::Update(_, write), [event]) => {
+                call.arg(&event[..]).arg(&new_row(write)[..]);
+            }
+            (Form::Event(_), [event]) => {
+                call.arg(&event[..]);
+            }
+            _ => write_commit(call, &records, &subjects, encoded, &numbers),
+        }
+    }
+}
+
+/// The form of a commit: most are of one change and no more, and take little to tell.
+#[derive(Clone, Copy)]
+enum Form<'a> {
+    Full,
+    New(&'a NewEvent, &'a RecordWrite),
+    Update(&'a NewEvent, &'a RecordWrite),
+    Event(&'a NewEvent),
+}
+
+impl<'a> Form<'a> {
+    const BYTES: usize = 7;
+
+    fn of(commit: &'a Commit) -> Self {
+        let bare = commit.guards.is_empty() && commit.keys.is_empty() && commit.checks.is_empty();
+        let mut changes = changes(commit);
+        let (Some(Change { event: Some(event), write }), None, true, None) =
+            (changes.next(), changes.next(), bare, commit.accepts)
+        else {
+            return Self::Full;
+        };
+        let Some(write) = write else { return Self::Event(event) };
+        match write.expected {
+            _ if write.state.as_ref().is_some_and(|state| !state.identities.is_empty()) => Self::Full,
+            Expected::Absent => Self::New(event, write),
+            Expected::Revision(revision) if revision.next() > revision => Self::Update(event, write),
+            _ => Self::Full,
+        }
+    }
+
+    /// Seven bytes: the form, the number of the record, that of the event id.
+    fn describe(self, records: &Records<'_>, ids: &HashMap<EventId, usize>, to: &mut Vec<u8>) {
+        let (form, event) = match self {
+            Self::Full => return to.extend([0; Self::BYTES]),
+            Self::New(event, _) => (1, event),
+            Self::Update(event, _) => (2, event),
+            Self::Event(event) => (3, event),
+        };
+        let record = records.number(&event.resource, &event.record_id);
+        let id = ids.get(&event.id).copied().unwrap_or(0);
+        to.push(form);
+        for number in [record, id] {
+            // A call has far fewer bytes than 2^24 records.
+            to.extend(&u32::try_from(number).unwrap_or(0).to_be_bytes()[1..]);
+        }
+    }
+}
+
+/// The row of a record after a write that found what it expected.
+fn new_row(write: &RecordWrite) -> Vec<u8> {
+    encode_record(revision_after(write.expected), write.state.as_ref())
+}
+
+/// The revision after a write that found what it expected, where that tells it; else the first.
+pub(crate) fn revision_after(expected: Expected) -> Revision {
+    match expected {
+        Expected::Revision(revision) => revision.next(),
+        _ => Revision::ZERO.next(),
     }
 }
 
@@ -246,19 +323,14 @@ fn write_commit(
     };
     let (of_guards, of_keys) = (commit.guards.len() * 3, commit.keys.len() * 5);
     let checks = commit.guards.len() + commit.keys.len() + commit.checks.len();
-    let count = changes(commit).count();
-    if checks == 0 && count == 1 && commit.accepts.is_none() {
-        call.arg("s");
-    } else {
-        let of_checks = of_guards + of_keys + commit.checks.iter().map(of_check).sum::<usize>();
-        let values = of_checks + changes(commit).map(of_change).sum::<usize>();
-        let accepts = match commit.accepts {
-            Some(at) => at.to_string(),
-            None if commit.is_of_keys() => "*".to_owned(),
-            None => String::new(),
-        };
-        call.arg(values + 3).arg(checks).arg(count).arg(accepts);
-    }
+    let of_checks = of_guards + of_keys + commit.checks.iter().map(of_check).sum::<usize>();
+    let values = of_checks + changes(commit).map(of_change).sum::<usize>();
+    let accepts = match commit.accepts {
+        Some(at) => at.to_string(),
+        None if commit.is_of_keys() => "*".to_owned(),
+        None => String::new(),
+    };
+    call.arg(values + 3).arg(checks).arg(changes(commit).count()).arg(accepts);
     for guard in &commit.guards {
         call.arg("g").arg(subjects.number(&guard.subject)).arg(&guard.epoch.to_be_bytes()[..]);
     }
@@ -299,7 +371,7 @@ fn write_commit(
             call.arg(ids.get(&event.id).copied().unwrap_or(0)).arg(body);
         }
         if let Some(write) = write {
-            call.arg(&expectation(write.expected)[..]).arg(&record_tail(write.state.as_ref())[..]);
+            call.arg(&expectation(write.expected)[..]).arg(&new_row(write)[..]);
         }
     }
 }

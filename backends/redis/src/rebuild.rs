@@ -115,7 +115,7 @@ impl Store {
         let mut chunk: BTreeMap<ResourceName, BTreeMap<RecordId, Vec<u8>>> = BTreeMap::new();
         let (mut many, mut bytes) = (0, 0);
         for record in records {
-            let row = rows::encode_record(&record);
+            let row = rows::encode_record(record.revision, record.state.as_ref());
             let again = chunk.get(&record.key.resource).is_some_and(|of| of.contains_key(&record.key.id));
             if again || many == MANY || bytes + row.len() > MANY_BYTES {
                 self.load_chunk(rebuild, &tag, running, std::mem::take(&mut chunk)).await?;

@@ -11,6 +11,8 @@ use rekindle_core::{Error, Result, codec};
 const VERSION: u8 = 1;
 /// The bytes before an event: version, revision, and the positions of the record's event before it and of its landmark.
 const EVENT_HEAD: usize = 21;
+/// The bytes of a record before its identities: version, revision, whether it is there, the size of its identities.
+const RECORD_HEAD: usize = 14;
 /// The bytes before the keys of a subject: version of the row, version and epoch of the keys.
 const KEYS_HEAD: usize = 17;
 
@@ -23,29 +25,36 @@ pub(crate) fn decode_event(row: &[u8], position: Position) -> Result<Event> {
     Ok(Event { position, revision: (revision > 0).then(|| Revision::new(revision)), event })
 }
 
-/// A record's row from its tenth byte on: what a write sets. The function puts version and revision before it.
-pub(crate) fn record_tail(state: Option<&WriteState>) -> Vec<u8> {
-    let Some(state) = state else { return vec![0] };
-    let identities: usize = state.identities.iter().map(|value| value.name.len() + value.value.len() + 2).sum();
-    let attributes = state.attributes.as_str().as_bytes();
-    let mut tail = Vec::with_capacity(5 + identities + attributes.len());
-    tail.push(1);
-    // The limits of a commit keep it far below.
-    tail.extend(u32::try_from(identities).unwrap_or(u32::MAX).to_be_bytes());
-    for value in &state.identities {
-        tail.extend(identity_field(&value.name, &value.value));
-        tail.push(0);
+/// A row of a record.
+pub(crate) fn encode_record(revision: Revision, state: Option<&WriteState>) -> Vec<u8> {
+    let identities = state.map_or(&[][..], |state| &state.identities);
+    let size: usize = identities.iter().map(|value| value.name.len() + value.value.len() + 2).sum();
+    let attributes = state.map_or("", |state| state.attributes.as_str());
+    let mut row = Vec::with_capacity(RECORD_HEAD + size + attributes.len());
+    row.push(VERSION);
+    row.extend(revision.get().to_be_bytes());
+    if state.is_none() {
+        row.push(0);
+        return row;
     }
-    tail.extend(attributes);
-    tail
+    row.push(1);
+    // The limits of a commit keep it far below.
+    row.extend(u32::try_from(size).unwrap_or(u32::MAX).to_be_bytes());
+    for value in identities {
+        row.extend(identity_field(&value.name, &value.value));
+        row.push(0);
+    }
+    row.extend(attributes.as_bytes());
+    row
 }
 
-/// A whole row of a record.
-pub(crate) fn encode_record(record: &LoadedRecord) -> Vec<u8> {
-    let mut row = vec![VERSION];
-    row.extend(record.revision.get().to_be_bytes());
-    row.extend(record_tail(record.state.as_ref()));
-    row
+/// The row of an event that came with the first write of its record, up to where the event begins; with room for it.
+pub(crate) fn head_of_first_event() -> Vec<u8> {
+    let mut head = Vec::with_capacity(512);
+    head.push(VERSION);
+    head.extend(Revision::ZERO.next().get().to_be_bytes());
+    head.resize(EVENT_HEAD, 0);
+    head
 }
 
 /// The name and the value of an identity, as one field of a hash. Neither has a NUL.
@@ -200,7 +209,7 @@ mod tests {
             Some(WriteState { attributes, identities }),
         ] {
             let record = record(state);
-            let row = encode_record(&record);
+            let row = encode_record(record.revision, record.state.as_ref());
             assert_eq!(decode_record(&row, &record.key).unwrap(), record);
             let cut = decode_record(&row[..9], &record.key).unwrap_err();
             assert_eq!(cut.message(), "the record shop.order/1: a record is cut off or damaged");

@@ -5,17 +5,26 @@
 --   number of buckets of event ids, for each: its name, number of ids, ids..;
 --   number of resources, for each: its name, what is asked of it, number of records, record ids..;
 --   number of subjects, subjects..;
---   number of commits, for each: number of values that follow, number of checks, number of changes, the position that it
---   accepts a rewound log at ('' for none, '*' if it is of keys only: any state will do), checks.., changes..; or 's' and its
---   change, if it has one change and no more.
+--   number of commits, their forms, and for each what its form says.
+-- The forms are one value, with 7 bytes for each commit: the form (1), a record (3) and an event id (3), which are 0 for a
+-- commit in full. A commit of one change without identities and no more is mostly of another form:
+--   new: an event of a record that is not to be there, and its write. The event's row as it is if it is the record's first,
+--     and the record's new row;
+--   update: an event and a write that expects the revision before the one in the row. The event, and the record's new row;
+--   event: an event alone. The event;
+--   full: number of values that follow, number of checks, number of changes, the position that it accepts a rewound log at
+--     ('' for none, '*' if it is of keys only: any state will do), checks.., changes..
 -- A guard: 'g', subject, epoch. A write of keys: 'k', subject, expected version, the new row, the new ids (32 bytes each) in
 -- one value. Both stand among the checks, before all others.
 -- A check of a record: 'r', record, expected. A check of an identity: 'i', resource, identity, owner ('' for none).
--- A change: kind ('e' event, 'w' write, 'b' both), record; id and event; expected and the new row from its tenth byte.
+-- A change: kind ('e' event, 'w' write, 'b' both), record; id and event; expected and the new row.
+-- A new row has the revision that follows the expected one, the first one if none is expected by its number.
 -- Records, resources, event ids and subjects are numbers: their places among all that were named before, from 1.
 --
--- It answers with one value for each commit: text (16 bytes for each event: position, revision), or why it was refused.
+-- It answers with one value for each commit: the position of its only event, if the record got the revision that is in its
+-- row; text (16 bytes for each event: position, revision); or why it was refused.
 
+local NEW, UPDATE, EVENT = 1, 2, 3
 local STEP = { e = 4, w = 4, b = 6, r = 3, i = 4, g = 3, k = 5 }
 
 -- What is expected of a record: 'a' absent, 'e' exists, 'x' anything, or 'r' and a revision.
@@ -31,9 +40,23 @@ local function found(row)
   return is_live(row) and string.sub(row, 2, 9) or ''
 end
 
--- Whether a row of a record that is there has identities; `at` is where their size is in it.
-local function has_identities(row, at)
-  return row and #row >= at + 3 and string.sub(row, at, at + 3) ~= NONE4
+local function has_identities(row)
+  return is_live(row) and struct.unpack('>I4', row, 11) > 0
+end
+
+-- Whether the revision in one row is the next after that in another one.
+local function follows(old, new)
+  local old_high, old_low = struct.unpack('>I4I4', old, 2)
+  local high, low = struct.unpack('>I4I4', new, 2)
+  if low > 0 then return high == old_high and low - 1 == old_low end
+  return high - 1 == old_high and old_low == 4294967295
+end
+
+-- What a row expects that has the revision after the expected one.
+local function expected_before(row)
+  local high, low = struct.unpack('>I4I4', row, 2)
+  if low == 0 then high, low = high - 1, 4294967296 end
+  return 'r' .. struct.pack('>I4I4', high, low - 1)
 end
 
 local function commit(keys, args)
@@ -91,30 +114,29 @@ local function commit(keys, args)
     return owner
   end
 
-  -- Gives an event its place in the log and in the chain of its record; gives the position in six bytes.
-  local function append(place, record, id, revision, body)
-    local six, last = struct.pack('>I6', place), chains[record]
-    local row
+  -- Gives an event its place in the log and in the chain of its record. `first` is its row, if it is the record's first, or
+  -- nil; `body` is nil if that is given.
+  local function append(place, record, id, revision, body, first)
+    local last = chains[record]
     -- The end of a record's chain: the position of its last event, that of its last landmark, the number of its events.
     if last then
-      row = '\1' .. revision .. string.sub(last, 1, 12) .. body
-      local many = struct.unpack('>I6', last, 13) + 1
-      local landmark = many % STRIDE == 0 and six or string.sub(last, 7, 12)
-      chains[record] = six .. landmark .. struct.pack('>I6', many)
+      events[place - before] = '\1' .. revision .. string.sub(last, 1, 12) .. (body or string.sub(first, 22))
+      local landmark, many = struct.unpack('>I6I6', last, 7)
+      many = many + 1
+      if many % STRIDE == 0 then landmark = place end
+      chains[record] = struct.pack('>I6I6I6', place, landmark, many)
     else
-      row = '\1' .. revision .. NONE12 .. body
-      chains[record] = six .. FIRST_OF_CHAIN
+      events[place - before] = first or '\1' .. revision .. NONE12 .. body
+      chains[record] = struct.pack('>I6c12', place, FIRST_OF_CHAIN)
     end
-    chained[record] = true
-    events[place - before], known[id] = row, place
+    chained[record], known[id] = true, place
     local rows = id_rows[bucket_of[id]]
     local count = rows.n
     rows[count + 1], rows[count + 2], rows.n = args[id_at[id]], decimal(place), count + 2
-    return six
   end
 
   -- Makes one commit of any kind. Gives its answer, or nil and an error of the whole call.
-  local function make(at, checks, changes, accepts)
+  local function make(args, at, checks, changes, accepts)
     local first_check, answer = at, nil
     for _ = 1, checks do at = at + STEP[args[at]] end
     local first_change = at
@@ -206,9 +228,9 @@ local function commit(keys, args)
             answer = { 'W', change - 1, found(row) }
             break
           end
-          local revision = row and next_revision(string.sub(row, 2, 9)) or FIRST
-          revisions[change] = revision
-          mine[record] = '\1' .. revision .. args[at + step - 1]
+          local revision, new = row and next_revision(string.sub(row, 2, 9)) or FIRST, args[at + step - 1]
+          if string.sub(new, 2, 9) ~= revision then new = '\1' .. revision .. string.sub(new, 10) end
+          revisions[change], mine[record] = revision, new
         end
         at = at + STEP[kind]
       end
@@ -261,7 +283,8 @@ local function commit(keys, args)
           local record, id = tonumber(args[at + 1]), tonumber(args[at + 2])
           position = position + 1
           local revision = revisions[change] or NONE8
-          local place = '\0\0' .. append(position, record, id, revision, args[at + 3]) .. revision
+          append(position, record, id, revision, args[at + 3])
+          local place = struct.pack('>I8c8', position, revision)
           if not out then
             out = place
           elseif type(out) == 'string' then
@@ -293,38 +316,52 @@ local function commit(keys, args)
     return answer
   end
 
-  -- Makes a commit of one change, without identities, that nothing stands in the way of; else gives nil. It is what most
-  -- commits are, and takes no tables.
-  local function make_simple(at)
-    local kind, record = args[at], tonumber(args[at + 1])
-    local id, revision = kind ~= 'w' and tonumber(args[at + 2]), NONE8
-    if state ~= 'l' or (id and known[id]) then return nil end
-    if kind ~= 'e' then
-      local old, step = current[record], STEP[kind]
-      local tail = args[at + step - 1]
-      if has_identities(old, 11) or has_identities(tail, 2) or not holds(args[at + step - 2], old) then return nil end
-      revision = old and next_revision(string.sub(old, 2, 9)) or FIRST
-      current[record], written[record] = '\1' .. revision .. tail, true
+  -- Makes a commit that is not in full and that nothing stands in the way of; else gives nil. It is what most commits are,
+  -- and takes no tables and few new texts.
+  local function make_simple(form, record, id, at)
+    if state ~= 'l' or known[id] then return nil end
+    if form == EVENT then
+      position = position + 1
+      append(position, record, id, NONE8, args[at])
+      return position
     end
-    if not id then return '' end
-    position = position + 1
-    return '\0\0' .. append(position, record, id, revision, args[at + 3]) .. revision
+    local old, new = current[record], args[at + 1]
+    if form == NEW then
+      if old then return nil end
+      position = position + 1
+      append(position, record, id, FIRST, nil, args[at])
+    else
+      if not is_live(old) or has_identities(old) or not follows(old, new) then return nil end
+      position = position + 1
+      append(position, record, id, string.sub(new, 2, 9), args[at])
+    end
+    current[record], written[record] = new, true
+    return position
   end
 
-  at = at + 1
-  for number = 1, tonumber(args[at - 1]) do
-    local following, answer, failed
-    if args[at] == 's' then
-      following = at + 1 + STEP[args[at + 1]]
-      answer = make_simple(at + 1)
-      if not answer then answer, failed = make(at + 1, 0, 1, '') end
+  -- The same commit's only change, in full.
+  local function in_full(form, record, id, at)
+    if form == EVENT then return { 'e', record, id, args[at] } end
+    local event, row = args[at], args[at + 1]
+    if form == NEW then return { 'b', record, id, string.sub(event, 22), 'a', row } end
+    return { 'b', record, id, event, expected_before(row), row }
+  end
+
+  local count, forms = tonumber(args[at]), args[at + 1]
+  at = at + 2
+  for number = 1, count do
+    local form, record, id = struct.unpack('>BI3I3', forms, 7 * number - 6)
+    local answer, failed
+    if form == 0 then
+      answer, failed = make(args, at + 4, tonumber(args[at + 1]), tonumber(args[at + 2]), args[at + 3])
+      at = at + 1 + tonumber(args[at])
     else
-      following = at + 1 + tonumber(args[at])
-      answer, failed = make(at + 4, tonumber(args[at + 1]), tonumber(args[at + 2]), args[at + 3])
+      answer = make_simple(form, record, id, at)
+      if not answer then answer, failed = make(in_full(form, record, id, at), 1, 0, 1, '') end
+      at = at + (form == EVENT and 1 or 2)
     end
     if failed then return failed end
     answers[number] = answer
-    at = following
   end
 
   if #events == 0 and #vault.rows == 0 and not next(written) then return answers end

@@ -11,7 +11,6 @@ local LARGEST = 9007199254740992
 local MANY = 4000
 
 -- When a library is loaded, Lua's own libraries are not there yet: they are used in functions only.
-local NONE4 = '\0\0\0\0'
 local NONE12 = '\0\0\0\0\0\0\0\0\0\0\0\0'
 local FIRST_OF_CHAIN = '\0\0\0\0\0\0\0\0\0\0\0\1'
 local NONE8 = '\0\0\0\0\0\0\0\0'
