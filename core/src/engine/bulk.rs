@@ -21,13 +21,14 @@ impl Session {
     ///
     /// Dropped, all are committed or none is.
     pub async fn bulk_create<A: Action>(&self, actions: impl IntoIterator<Item = A>) -> Result<Vec<A::Resource>> {
-        let (mut attempts, mut inputs) = (self.attempts(None), Inputs::of(actions.into_iter().collect())?);
+        let (mut attempts, mut inputs) = (self.attempts(None), Inputs::of(actions.into_iter().collect()));
         loop {
             let mut unit = self.begin()?;
             let mut records = Vec::new();
             for action in inputs.all()? {
                 records.push(unit.create::<A>(action).await?);
             }
+            inputs.keep(&unit);
             if attempts.committed(unit).await? {
                 return Ok(records);
             }
@@ -48,7 +49,7 @@ impl Session {
         actions: impl IntoIterator<Item = (IdOf<A>, A)>,
     ) -> Result<Vec<A::Resource>> {
         let (ids, actions): (Vec<_>, Vec<_>) = actions.into_iter().unzip();
-        let (keys, mut inputs) = (keys::<A>(&ids)?, Inputs::of(actions)?);
+        let (keys, mut inputs) = (keys::<A>(&ids)?, Inputs::of(actions));
         let mut attempts = self.attempts(None);
         loop {
             let mut unit = self.begin()?;
@@ -57,6 +58,7 @@ impl Session {
             for (id, action) in ids.iter().zip(inputs.all()?) {
                 records.push(unit.update::<A>(id, action).await?);
             }
+            inputs.keep(&unit);
             if attempts.committed(unit).await? {
                 return Ok(records);
             }
@@ -74,7 +76,7 @@ impl Session {
     /// Dropped, all are committed or none is.
     pub async fn bulk_destroy<A: Action>(&self, actions: impl IntoIterator<Item = (IdOf<A>, A)>) -> Result<()> {
         let (ids, actions): (Vec<_>, Vec<_>) = actions.into_iter().unzip();
-        let (keys, mut inputs) = (keys::<A>(&ids)?, Inputs::of(actions)?);
+        let (keys, mut inputs) = (keys::<A>(&ids)?, Inputs::of(actions));
         let mut attempts = self.attempts(None);
         loop {
             let mut unit = self.begin()?;
@@ -82,6 +84,7 @@ impl Session {
             for (id, action) in ids.iter().zip(inputs.all()?) {
                 unit.destroy::<A>(id, action).await?;
             }
+            inputs.keep(&unit);
             if attempts.committed(unit).await? {
                 return Ok(());
             }

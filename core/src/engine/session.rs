@@ -94,10 +94,11 @@ impl Session {
     ///
     /// Dropped, the action is committed as a whole or not at all.
     pub async fn create<A: Action>(&self, action: A) -> Result<A::Resource> {
-        let (mut attempts, mut inputs) = (self.attempts(None), Inputs::of(vec![action])?);
+        let (mut attempts, mut inputs) = (self.attempts(None), Inputs::of(vec![action]));
         loop {
             let mut unit = self.begin()?;
             let record = attempts.in_turn(unit.create::<A>(inputs.next()?)).await?;
+            inputs.keep(&unit);
             if attempts.committed(unit).await? {
                 return Ok(record);
             }
@@ -114,10 +115,11 @@ impl Session {
     ///
     /// Dropped, the action is committed as a whole or not at all.
     pub async fn upsert<A: Action>(&self, action: A) -> Result<A::Resource> {
-        let (mut attempts, mut inputs) = (self.attempts(None), Inputs::of(vec![action])?);
+        let (mut attempts, mut inputs) = (self.attempts(None), Inputs::of(vec![action]));
         loop {
             let mut unit = self.begin()?;
             let record = attempts.in_turn(unit.upsert::<A>(inputs.next()?)).await?;
+            inputs.keep(&unit);
             if attempts.committed(unit).await? {
                 return Ok(record);
             }
@@ -134,10 +136,11 @@ impl Session {
     ///
     /// Dropped, the action is committed as a whole or not at all.
     pub async fn update<A: Action>(&self, id: &<A::Resource as Resource>::Id, action: A) -> Result<A::Resource> {
-        let (mut attempts, mut inputs) = (self.attempts(Some(key_of::<A::Resource>(id)?)), Inputs::of(vec![action])?);
+        let (mut attempts, mut inputs) = (self.attempts(Some(key_of::<A::Resource>(id)?)), Inputs::of(vec![action]));
         loop {
             let mut unit = self.begin()?;
             let record = attempts.in_turn(unit.update::<A>(id, inputs.next()?)).await?;
+            inputs.keep(&unit);
             if attempts.committed(unit).await? {
                 return Ok(record);
             }
@@ -154,10 +157,11 @@ impl Session {
     ///
     /// Dropped, the action is committed as a whole or not at all.
     pub async fn destroy<A: Action>(&self, id: &<A::Resource as Resource>::Id, action: A) -> Result<()> {
-        let (mut attempts, mut inputs) = (self.attempts(Some(key_of::<A::Resource>(id)?)), Inputs::of(vec![action])?);
+        let (mut attempts, mut inputs) = (self.attempts(Some(key_of::<A::Resource>(id)?)), Inputs::of(vec![action]));
         loop {
             let mut unit = self.begin()?;
             attempts.in_turn(unit.destroy::<A>(id, inputs.next()?)).await?;
+            inputs.keep(&unit);
             if attempts.committed(unit).await? {
                 return Ok(());
             }
@@ -259,10 +263,15 @@ pub(crate) struct Inputs<A> {
 }
 
 impl<A: Action> Inputs<A> {
-    pub(crate) fn of(actions: Vec<A>) -> Result<Self> {
-        let data = actions.iter().map(Json::from_value).collect::<Result<_>>();
-        let data = data.map_err(|error| error.at(format!("the input of {:?}", A::NAME)))?;
-        Ok(Self { data, first: Some(actions) })
+    pub(crate) fn of(actions: Vec<A>) -> Self {
+        Self { data: Vec::new(), first: Some(actions) }
+    }
+
+    /// Keeps what the actions that this unit has run were given, for when they are to be run again.
+    pub(crate) fn keep(&mut self, unit: &Unit) {
+        if self.data.is_empty() {
+            self.data = unit.inputs().collect();
+        }
     }
 
     /// The actions, for one more run.

@@ -187,6 +187,11 @@ impl Unit {
         self.state(&key).await?.map(|state| typed(&key, &state.attributes)).transpose()
     }
 
+    /// The inputs of the actions that were run on it, without those that hooks ran.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = Json> {
+        self.transaction.calls.iter().filter(|call| !call.by_hook).map(|call| call.data.clone())
+    }
+
     /// Commits everything.
     ///
     /// # Errors

@@ -21,8 +21,7 @@ pub struct Changes {
 pub fn diff(before: &JsonObject, input: &JsonObject, after: &JsonObject) -> Changes {
     let explained =
         |name: &str, value: &str| if input.contains(name) { input.has(name, value) } else { before.has(name, value) };
-    let mut changed = after.clone();
-    changed.retain(|name| !after.get(name).is_some_and(|value| explained(name, value)));
+    let changed = after.filtered(|name, value| !explained(name, value));
     let removed: BTreeSet<&str> = before.names().chain(input.names()).filter(|name| !after.contains(name)).collect();
     Changes { changed, removed: removed.into_iter().map(str::to_owned).collect() }
 }

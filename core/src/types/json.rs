@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -22,7 +22,8 @@ impl Json {
     /// The empty object.
     #[must_use]
     pub fn empty() -> Self {
-        Self(Arc::from("{}"))
+        static EMPTY: LazyLock<Json> = LazyLock::new(|| Json(Arc::from("{}")));
+        EMPTY.clone()
     }
 
     /// Checks that the text is one JSON object.
@@ -238,6 +239,12 @@ impl JsonObject {
     /// Keeps the members whose names pass.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.0.retain(|name, _| keep(name));
+    }
+
+    /// The members that pass.
+    pub(crate) fn filtered(&self, mut keep: impl FnMut(&str, &str) -> bool) -> Self {
+        let kept = self.0.iter().filter(|(name, value)| keep(name, value.get()));
+        Self(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 
     /// The names, sorted.

@@ -100,11 +100,13 @@ fn event<A: Action>(
         expect_replayable::<A::Resource>(resource, key, after)?;
     }
     let mut input = data.to_object()?;
-    let known = resource.known(input.clone());
+    let redacted = resource.redact(&mut input, A::SENSITIVE)?;
+    let recorded_data = if redacted { input.to_json()? } else { data.clone() };
+    // The difference is to the whole input, redacted or not.
+    let known = resource.known(if redacted { data.to_object()? } else { input });
     let changes = after.map(|after| diff(before, &known, after)).unwrap_or_default();
     let mut changed = changes.changed;
     resource.redact(&mut changed, &[])?;
-    let redacted = resource.redact(&mut input, A::SENSITIVE)?;
     Ok(Some(NewEvent {
         id: unit.cx.new_event_id(),
         resource: key.resource.clone(),
@@ -113,7 +115,7 @@ fn event<A: Action>(
         action_type: A::KIND.action_type(!created),
         version: A::VERSION,
         actor: unit.cx.actor.clone(),
-        data: Payload::Json(if redacted { input.to_json()? } else { data.clone() }),
+        data: Payload::Json(recorded_data),
         changed_attributes: Payload::Json(changed.to_json()?),
         removed_attributes: changes.removed,
         metadata: Payload::Json(unit.metadata.clone()),
