@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rekindle_test_servers::Postgres;
 use sqlx::postgres::{PgPoolOptions, PgRow};
 use sqlx::{AssertSqlSafe, PgConnection, Row};
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::super::report::Result;
@@ -121,8 +122,73 @@ impl Rows {
         let group_statement = group_statement(&schema);
         let started = Instant::now();
         for group in self.commits[..commits].chunks(group) {
-            write_group(&mut connection, &group_statement, group).await?;
+            write_group(&mut connection, &group_statement, &group.iter().collect::<Vec<_>>()).await?;
         }
+        let took = started.elapsed();
+        super::drop_schema(server, &schema).await?;
+        Ok(took)
+    }
+
+    /// Writes them all for so many callers, as one does who knows group commit: each caller hands one commit at a time to one
+    /// task and waits for its position; the task takes what is there, writes it by one statement, and answers each. Gives the
+    /// time.
+    pub(super) async fn write_for_callers(self: &Arc<Self>, server: &Postgres, callers: usize) -> Result<Duration> {
+        let schema = Self::empty(server).await?;
+        let mut connection = connect(server).await?;
+        let group_statement = group_statement(&schema);
+        let (sender, mut receiver) = mpsc::channel::<(usize, oneshot::Sender<u64>)>(callers);
+        let next = Arc::new(AtomicUsize::new(0));
+        let started = Instant::now();
+        let tasks: Vec<_> = (0..callers)
+            .map(|_| {
+                let (rows, next, sender) = (Arc::clone(self), Arc::clone(&next), sender.clone());
+                tokio::spawn(async move {
+                    loop {
+                        let at = next.fetch_add(1, Ordering::Relaxed);
+                        if at >= rows.commits.len() {
+                            return Some(());
+                        }
+                        let (answer, answered) = oneshot::channel();
+                        sender.send((at, answer)).await.ok()?;
+                        answered.await.ok()?;
+                    }
+                })
+            })
+            .collect();
+        drop(sender);
+        let rows = Arc::clone(self);
+        let gathering = tokio::spawn(async move {
+            let (mut position, mut group) = (0, Vec::new());
+            while let Some(first) = receiver.recv().await {
+                group.push(first);
+                // Callers that are ready to run add theirs, as long as more come.
+                loop {
+                    let before = group.len();
+                    while let Ok(next) = receiver.try_recv() {
+                        group.push(next);
+                    }
+                    if group.len() == callers {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                    if group.len() == before && receiver.is_empty() {
+                        break;
+                    }
+                }
+                let commits: Vec<&OneCommit> = group.iter().map(|(at, _)| &rows.commits[*at]).collect();
+                write_group(&mut connection, &group_statement, &commits).await?;
+                for (_, answer) in group.drain(..) {
+                    position += 1;
+                    // A caller that is gone does not want to know.
+                    let _ = answer.send(position);
+                }
+            }
+            Sql::Ok(())
+        });
+        for task in tasks {
+            task.await?.ok_or("the task that writes is gone")?;
+        }
+        gathering.await??;
         let took = started.elapsed();
         super::drop_schema(server, &schema).await?;
         Ok(took)
@@ -196,11 +262,11 @@ fn group_statement(schema: &str) -> Arc<str> {
     statement(GROUP, schema).0.into()
 }
 
-async fn write_group(connection: &mut PgConnection, text: &Arc<str>, group: &[OneCommit]) -> Result<()> {
-    fn texts<'a>(group: &'a [OneCommit], part: impl Fn(&'a OneCommit) -> &'a str) -> Vec<&'a str> {
-        group.iter().map(part).collect()
+async fn write_group(connection: &mut PgConnection, text: &Arc<str>, group: &[&OneCommit]) -> Sql<()> {
+    fn texts<'a>(group: &[&'a OneCommit], part: impl Fn(&'a OneCommit) -> &'a str) -> Vec<&'a str> {
+        group.iter().map(|commit| part(commit)).collect()
     }
-    fn maybe<'a>(group: &'a [OneCommit], part: impl Fn(&'a OneCommit) -> &'a Option<String>) -> Vec<Option<&'a str>> {
+    fn maybe<'a>(group: &[&'a OneCommit], part: impl Fn(&'a OneCommit) -> &'a Option<String>) -> Vec<Option<&'a str>> {
         group.iter().map(|commit| part(commit).as_deref()).collect()
     }
     sqlx::query(AssertSqlSafe(Arc::clone(text)))
