@@ -38,56 +38,60 @@ pub(crate) async fn append(
         .bind(second)
         .bind(foreseen.at.id)
         .bind(foreseen.at.version)
-        .bind(events.revision)
-        .bind(events.occurred_at)
-        .bind(events.version)
-        .bind(events.id)
-        .bind(events.action_type)
-        .bind(events.resource)
-        .bind(events.record_id)
-        .bind(events.action)
-        .bind(events.actor_kind)
-        .bind(events.actor_id)
-        .bind(events.data)
-        .bind(events.changed)
-        .bind(events.metadata)
-        .bind(events.removed)
-        .bind(events.sealed_data)
-        .bind(events.sealed_changed)
-        .bind(events.sealed_metadata)
-        .bind(before.created)
+        .bind(bigint(foreseen.at.head.position.get(), "the position")?)
+        .bind(some(events.revision))
+        .bind(some(events.occurred_at))
+        .bind(some(events.version))
+        .bind(some(events.id))
+        .bind(some(events.action_type))
+        .bind(some(events.resource))
+        .bind(some(events.record_id))
+        .bind(some(events.action))
+        .bind(some(events.actor_kind))
+        .bind(some(events.actor_id))
+        .bind(some(events.data))
+        .bind(some(events.changed))
+        .bind(some(events.metadata))
+        .bind(some(events.removed))
+        .bind(some(events.sealed_data))
+        .bind(some(events.sealed_changed))
+        .bind(some(events.sealed_metadata))
         .bind(before.updated)
-        .bind(before.revision)
-        .bind(records.revision)
-        .bind(records.resource)
-        .bind(records.id)
-        .bind(records.attributes)
-        .bind(records.identities)
-        .bind(taken.resource)
-        .bind(taken.name)
-        .bind(taken.value)
-        .bind(taken.owner)
-        .bind(checked.resource)
-        .bind(checked.id)
-        .bind(checked.revision)
-        .bind(relied.subject)
-        .bind(relied.version)
-        .bind(relied.epoch)
-        .bind(keys.subject)
-        .bind(keys.version)
-        .bind(keys.epoch)
-        .bind(keys.body)
-        .bind(key_ids.id)
-        .bind(key_ids.subject)
+        .bind(some(before.revision))
+        .bind(some(records.revision))
+        .bind(some(records.resource))
+        .bind(some(records.id))
+        .bind(some(records.attributes))
+        .bind(some(records.identities))
+        .bind(some(taken.resource))
+        .bind(some(taken.name))
+        .bind(some(taken.value))
+        .bind(some(taken.owner))
+        .bind(some(checked.resource))
+        .bind(some(checked.id))
+        .bind(some(checked.revision))
+        .bind(some(relied.subject))
+        .bind(some(relied.version))
+        .bind(some(relied.epoch))
+        .bind(some(keys.subject))
+        .bind(some(keys.version))
+        .bind(some(keys.epoch))
+        .bind(some(keys.body))
+        .bind(some(key_ids.id))
+        .bind(some(key_ids.subject))
         .execute(connection)
         .await?;
     Ok(())
 }
 
+/// `None` for an empty list: the function takes every list apart that it is given, and most are empty.
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
+
 /// What the records that are written must be before; in the order of their rows.
 #[derive(Default)]
 struct Before {
-    created: i32,
     updated: i32,
     revision: Vec<i64>,
 }
@@ -97,8 +101,9 @@ impl Before {
         let mut before = Self::default();
         for (key, _) in sorted(changes) {
             let revision = expectations.revision(key);
-            let count = if revision == Revision::ZERO { &mut before.created } else { &mut before.updated };
-            *count += 1;
+            if revision > Revision::ZERO {
+                before.updated += 1;
+            }
             before.revision.push(bigint(revision.get(), "the revision")?);
         }
         Ok(before)

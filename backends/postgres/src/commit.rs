@@ -9,16 +9,17 @@ use std::sync::Arc;
 use rekindle_core::store::decide::{Decided, decide};
 use rekindle_core::types::{Commit, Committed, LogId};
 use rekindle_core::{Error, ErrorKind, Result};
-use sqlx::pool::PoolConnection;
-use sqlx::{Connection, Executor, PgConnection, Postgres};
+use sqlx::{Connection, Executor, PgConnection};
 
 use crate::batch::{self, Asked, BatchLocks, Checked};
 use crate::config::LockMode;
 use crate::error::{classify, ends_connection, in_commit, is_lock_timeout, is_rolled_back, is_stale};
 use crate::foresight::Foresight;
 use crate::heads::At;
+use crate::kept::Own;
 use crate::open::POOL_PATIENCE;
 use crate::store::{Store, tenant};
+use crate::turn::Turn;
 use crate::view::{self, Failed, LogSeen, Seen};
 use crate::write::write;
 
@@ -29,21 +30,33 @@ pub(crate) type Answers = Vec<Result<Committed>>;
 
 impl Store {
     /// Commits a batch. It must be carried through: run it in a task of its own.
-    pub(crate) async fn commit(self: &Arc<Self>, batch: Vec<Commit>) -> Answers {
+    pub(crate) async fn commit(self: &Arc<Self>, mut turn: Turn, batch: Vec<Commit>) -> Answers {
         let (answers, commits) = Checked::new(batch, &self.config.limits).split();
         let mut left = Vec::with_capacity(commits.len());
         let mut connection = None;
         for step in batch::steps(commits) {
-            left.extend(self.step(&mut connection, step).await);
+            left.extend(self.step(&mut turn, &mut connection, step).await);
         }
+        connection.into_iter().for_each(|connection| self.keep(connection));
         Checked::answered(answers, left)
     }
 
-    async fn step(self: &Arc<Self>, connection: &mut Option<PoolConnection<Postgres>>, step: Vec<Commit>) -> Answers {
-        let Some(foreseen) = self.foresee(&step) else { return self.by_reading(connection, step).await };
+    async fn step(
+        self: &Arc<Self>,
+        turn: &mut Turn,
+        connection: &mut Option<Own>,
+        step: Vec<Commit>,
+    ) -> Answers {
+        let Some(foreseen) = self.foresee(&step) else {
+            self.alone(turn, connection).await;
+            return self.by_reading(connection, step).await;
+        };
         match self.by_foresight(connection, foreseen).await {
             Foresight::Answers(answers) => answers,
-            Foresight::Wrong => self.by_reading(connection, step).await,
+            Foresight::Wrong => {
+                self.alone(turn, connection).await;
+                self.by_reading(connection, step).await
+            }
             Foresight::Busy(decided, error) if self.is_impatient() => decided.failed(&error),
             Foresight::Busy(..) => {
                 let (locks, asked) = (self.locks_of(&step), Asked::of(&step));
@@ -59,6 +72,15 @@ impl Store {
         }
     }
 
+    /// Waits until the batches that came before are made: what is read for is to find them.
+    async fn alone(&self, turn: &mut Turn, connection: &mut Option<Own>) {
+        if turn.beside.is_some() {
+            // Another batch may wait for it, and this one for that.
+            *connection = None;
+            turn.alone(&self.locks).await;
+        }
+    }
+
     fn locks_of(&self, step: &[Commit]) -> BatchLocks {
         BatchLocks::of(step.iter().map(|commit| commit.lock), self.config.lock_mode)
     }
@@ -71,7 +93,7 @@ impl Store {
     /// Makes a batch that is read for first.
     async fn by_reading(
         self: &Arc<Self>,
-        connection: &mut Option<PoolConnection<Postgres>>,
+        connection: &mut Option<Own>,
         step: Vec<Commit>,
     ) -> Answers {
         let commits = step.len();
@@ -80,7 +102,7 @@ impl Store {
         let (mut open, seen) = loop {
             let mut open = match connection.take() {
                 Some(open) => open,
-                None => match self.connection().await {
+                None => match self.own_connection().await {
                     Ok(open) => open,
                     Err(error) => return vec![Err(error); commits],
                 },

@@ -13,7 +13,10 @@ use crate::error::broken_off;
 #[async_trait]
 impl EventStore for PostgresBackend {
     fn info(&self) -> StoreInfo {
-        StoreInfo::new("postgres", self.store.durability).with_limits(self.store.config.limits.clone())
+        // While the server is at one batch, the next is made ready, and sent by another connection.
+        StoreInfo::new("postgres", self.store.durability)
+            .with_limits(self.store.config.limits.clone())
+            .with_batches_at_once(self.store.batches_at_once())
     }
 
     fn key_store(&self) -> Option<&dyn KeyStore> {
@@ -26,13 +29,9 @@ impl EventStore for PostgresBackend {
             return Vec::new();
         }
         // Until it is had, nothing is begun, and the future can be dropped without a trace.
-        let held = self.store.locks.of_batch(&batch).await;
+        let turn = self.store.turn(&batch).await;
         let store = Arc::clone(&self.store);
-        let task = tokio::spawn(async move {
-            let answers = store.commit(batch).await;
-            drop(held);
-            answers
-        });
+        let task = tokio::spawn(async move { store.commit(turn, batch).await });
         task.await.unwrap_or_else(|error| vec![Err(broken_off(error)); commits])
     }
 

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use rekindle_core::store::decide::{Decided, decide};
 use rekindle_core::types::{Commit, LockKey, LogId};
 use rekindle_core::{Error, Result};
-use sqlx::Postgres;
-use sqlx::pool::PoolConnection;
 
 use crate::append::append;
 use crate::commit::Answers;
 use crate::error::{classify, ends_connection, in_commit, is_lock_timeout, is_stale, is_taken};
 use crate::expected::Expectations;
 use crate::heads::At;
+use crate::kept::Own;
 use crate::store::Store;
 use crate::view::Failed;
 
@@ -38,38 +37,50 @@ pub(crate) enum Foresight {
 }
 
 impl Store {
-    /// Decides a batch on what was seen last of its log and what its commits expect. `None` where that cannot be: the commits
-    /// do not say all, or one of them fails, and is to be told what is really there.
+    /// Decides a batch on what was seen last of its log, or on what another batch makes of it that is under way, and on what
+    /// its commits expect. `None` where that cannot be: the commits do not say all, or one of them fails, and is to be told
+    /// what is really there.
     pub(crate) fn foresee(&self, batch: &[Commit]) -> Option<Foreseen> {
         let Commit { log, lock, .. } = batch.first()?;
-        let at = self.heads.guess(log)?;
-        let expectations = Expectations::of(at.head, batch)?;
-        let decided = decide(&expectations, &self.config.limits, batch.to_vec());
-        let covered = expectations.cover(decided.logs.get(log)?) && decided.answers.iter().all(Result::is_ok);
-        covered.then(|| Foreseen { log: log.clone(), lock: *lock, at, expectations, decided })
+        loop {
+            let at = self.heads.guess(log)?;
+            let expectations = Expectations::of(at.head, batch)?;
+            let decided = decide(&expectations, &self.config.limits, batch.to_vec());
+            let changes = decided.logs.get(log)?;
+            if !expectations.cover(changes) || decided.answers.iter().any(Result::is_err) {
+                return None;
+            }
+            let leads_to = At { version: at.version + 1, head: changes.head, ..at };
+            if self.heads.claim(log, at, leads_to) {
+                return Some(Foreseen { log: log.clone(), lock: *lock, at, expectations, decided });
+            }
+        }
     }
 
     pub(crate) async fn by_foresight(
         self: &Arc<Self>,
-        connection: &mut Option<PoolConnection<Postgres>>,
+        connection: &mut Option<Own>,
         foreseen: Foreseen,
     ) -> Foresight {
         let Some(changes) = foreseen.decided.logs.get(&foreseen.log) else { return Foresight::Wrong };
         let mut open = match connection.take() {
             Some(open) => open,
-            None => match self.connection().await {
+            None => match self.own_connection().await {
                 Ok(open) => open,
-                Err(error) => return Foresight::Answers(foreseen.decided.failed(&error)),
+                Err(error) => {
+                    self.heads.is_unknown(&foreseen.log);
+                    return Foresight::Answers(foreseen.decided.failed(&error));
+                }
             },
         };
         let error = match append(&mut open, &self.sql, self.config.lock_mode, &foreseen, changes).await {
             Ok(()) => {
-                let at = At { version: foreseen.at.version + 1, head: changes.head, ..foreseen.at };
-                self.heads.was_right(&foreseen.log, at);
+                self.heads.was_right(&foreseen.log);
                 *connection = Some(open);
                 return Foresight::Answers(self.tell(foreseen.decided));
             }
             Err(Failed::Sql(error)) if ends_connection(&error) => {
+                self.heads.is_unknown(&foreseen.log);
                 open.close_on_drop();
                 return Foresight::Lost(foreseen.decided, in_commit(error));
             }
@@ -77,13 +88,17 @@ impl Store {
         };
         match error {
             // Others may need the connection more than who waits for a lock.
-            Failed::Sql(error) if is_lock_timeout(&error) => Foresight::Busy(foreseen.decided, classify(error)),
+            Failed::Sql(error) if is_lock_timeout(&error) => {
+                self.heads.is_unknown(&foreseen.log);
+                Foresight::Busy(foreseen.decided, classify(error))
+            }
             Failed::Sql(error) if is_stale(&error) || is_taken(&error) => {
                 self.heads.was_wrong(&foreseen.log);
                 *connection = Some(open);
                 Foresight::Wrong
             }
             _ => {
+                self.heads.is_unknown(&foreseen.log);
                 *connection = Some(open);
                 Foresight::Wrong
             }

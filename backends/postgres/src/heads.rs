@@ -59,11 +59,24 @@ impl Heads {
         }
     }
 
-    /// A guess was right, and the log was left like this.
-    pub(crate) fn was_right(&self, log: &LogId, at: At) {
+    /// A batch is decided on this guess, and leaves the log like this if all goes well: the next guess takes that for granted.
+    /// `false` if another batch is ahead of it, so that it is to be decided anew.
+    pub(crate) fn claim(&self, log: &LogId, guess: At, at: At) -> bool {
+        let mut logs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = logs.get_mut(log);
+        let Some(claimed) = known.and_then(|known| known.at.as_mut()).filter(|known| known.version == guess.version)
+        else {
+            return false;
+        };
+        *claimed = at;
+        true
+    }
+
+    /// A guess was right.
+    pub(crate) fn was_right(&self, log: &LogId) {
         let mut logs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = logs.get_mut(log) {
-            *known = Log { at: Some(at), ..Log::default() };
+            (known.pause, known.next_pause) = (0, 0);
         }
     }
 
@@ -74,6 +87,14 @@ impl Heads {
             known.at = None;
             known.pause = known.next_pause;
             known.next_pause = (known.next_pause * 2).clamp(1, MOST_PAUSED);
+        }
+    }
+
+    /// What became of a batch is open.
+    pub(crate) fn is_unknown(&self, log: &LogId) {
+        let mut logs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = logs.get_mut(log) {
+            known.at = None;
         }
     }
 }
@@ -93,9 +114,22 @@ mod tests {
             heads.saw(&log, at);
             assert_eq!((0..).find(|_| heads.guess(&log).is_some()), Some(expected));
         }
-        heads.was_right(&log, at);
+        heads.was_right(&log);
         heads.was_wrong(&log);
         heads.saw(&log, at);
         assert!(heads.guess(&log).is_some());
+    }
+
+    #[test]
+    fn a_guess_is_claimed_once_and_the_next_one_is_what_it_leads_to() {
+        let (heads, log) = (Heads::default(), LogId::new("main").unwrap());
+        let at = |version| At { id: 1, version, head: Head::default() };
+        assert!(!heads.claim(&log, at(1), at(2)), "nothing was seen");
+        heads.saw(&log, at(1));
+        assert!(heads.claim(&log, at(1), at(2)));
+        assert!(!heads.claim(&log, at(1), at(2)), "another was faster");
+        assert_eq!(heads.guess(&log).map(|at| at.version), Some(2));
+        heads.is_unknown(&log);
+        assert!(heads.guess(&log).is_none());
     }
 }

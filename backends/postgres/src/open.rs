@@ -13,6 +13,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection};
 use crate::config::PostgresConfig;
 use crate::error::{classify, damaged};
 use crate::heads::Heads;
+use crate::kept::Kept;
 use crate::migrate::{self, Migration};
 use crate::rows::Columns;
 use crate::sql::Sql;
@@ -77,6 +78,7 @@ impl PostgresBackend {
             durability,
             locks: Locks::default(),
             heads: Heads::default(),
+            kept: Kept::default(),
             watchers,
             listener,
         };

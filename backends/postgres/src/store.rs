@@ -14,6 +14,7 @@ use sqlx::{ConnectOptions, Execute, PgConnection, Postgres};
 use crate::config::{PostgresConfig, Schema};
 use crate::error::{classify, ends_connection};
 use crate::heads::Heads;
+use crate::kept::Kept;
 use crate::open::{apply, session_settings};
 use crate::rows::{self, Columns};
 use crate::sql::Sql;
@@ -30,6 +31,7 @@ pub(crate) struct Store {
     /// So that commits of this process wait for each other here, and not with a connection each.
     pub(crate) locks: Locks,
     pub(crate) heads: Heads,
+    pub(crate) kept: Kept,
     pub(crate) watchers: Arc<Watchers>,
     pub(crate) hints: Hints,
     pub(crate) listener: Listener,

@@ -15,7 +15,7 @@ use crate::types::{Commit, Committed, LockKey};
 
 /// A batch is handed over beside another one of its lock key only if it has so many commits: smaller ones cost more by
 /// themselves than is gained by not waiting.
-const LEAST_BESIDE: usize = 16;
+const LEAST_BESIDE: usize = 32;
 
 /// The way into the committer task. When the last one is gone, the task makes the commits that wait, and ends.
 pub(crate) struct Committer {

@@ -3,21 +3,25 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::types::{Commit, LockKey};
 
-/// The locks of one store, by key. A lock that nobody holds or waits for takes no memory.
+/// So many can hold one lock together, for what is allowed beside others.
+const PLACES: u32 = 2;
+
+/// The locks of one store, by key. A lock that nobody holds or waits for takes no memory. They are fair: who has come first is
+/// first.
 #[derive(Debug, Default)]
 pub struct Locks {
-    by_key: Mutex<HashMap<LockKey, Weak<AsyncMutex<()>>>>,
+    by_key: Mutex<HashMap<LockKey, Weak<Semaphore>>>,
 }
 
 /// Locks that are held until this is dropped.
 #[must_use = "the locks are freed when this is dropped"]
 #[derive(Debug)]
 pub struct LocksHeld {
-    _guards: Vec<OwnedMutexGuard<()>>,
+    _permits: Vec<OwnedSemaphorePermit>,
 }
 
 impl Locks {
@@ -27,7 +31,7 @@ impl Locks {
     ///
     /// Dropped, none is held.
     pub async fn of_batch(&self, batch: &[Commit]) -> LocksHeld {
-        self.take(batch.iter().map(|commit| commit.lock).collect()).await
+        self.take(batch.iter().map(|commit| commit.lock).collect(), PLACES).await
     }
 
     /// Takes one lock.
@@ -36,24 +40,34 @@ impl Locks {
     ///
     /// Dropped, it is not held.
     pub async fn of_key(&self, key: LockKey) -> LocksHeld {
-        self.take(BTreeSet::from([key])).await
+        self.take(BTreeSet::from([key]), PLACES).await
     }
 
-    async fn take(&self, keys: BTreeSet<LockKey>) -> LocksHeld {
-        let mut guards = Vec::with_capacity(keys.len());
+    /// Takes one lock, which one other may hold beside this one if it was taken like this, too.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it is not held.
+    pub async fn beside_another(&self, key: LockKey) -> LocksHeld {
+        self.take(BTreeSet::from([key]), 1).await
+    }
+
+    async fn take(&self, keys: BTreeSet<LockKey>, places: u32) -> LocksHeld {
+        let mut permits = Vec::with_capacity(keys.len());
         for key in keys {
-            guards.push(self.lock(key).lock_owned().await);
+            // It is never closed, which is the only error.
+            permits.extend(self.lock(key).acquire_many_owned(places).await);
         }
-        LocksHeld { _guards: guards }
+        LocksHeld { _permits: permits }
     }
 
-    fn lock(&self, key: LockKey) -> Arc<AsyncMutex<()>> {
+    fn lock(&self, key: LockKey) -> Arc<Semaphore> {
         let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lock) = by_key.get(&key).and_then(Weak::upgrade) {
             return lock;
         }
         by_key.retain(|_, lock| lock.strong_count() > 0);
-        let lock = Arc::new(AsyncMutex::new(()));
+        let lock = Arc::new(Semaphore::new(PLACES as usize));
         by_key.insert(key, Arc::downgrade(&lock));
         lock
     }
