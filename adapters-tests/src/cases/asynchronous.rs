@@ -29,8 +29,9 @@ pub(super) async fn drop_after<T>(polls: usize, future: impl Future<Output = T>)
 /// All of a log, read while nothing happened to it: what was begun by a dropped future may still be under way.
 pub(super) async fn settled(store: &dyn Store, log: &LogId) -> Everything {
     loop {
+        let before = store.head(log).await.unwrap();
         let all = Everything::of(store, log).await;
-        if store.head(log).await.unwrap() == all.head {
+        if store.head(log).await.unwrap() == before {
             return all;
         }
     }

@@ -204,7 +204,8 @@ pub(crate) async fn a_commit_with_keys_dropped_at_any_poll_is_whole_or_absent(ba
         put(&*store, once).await;
         match store.commit_one(only).await {
             Ok(_) => assert_eq!(alone, 0, "keys were created twice"),
-            Err(error) => assert_eq!((error.kind(), alone), (&key_changed(), 2)),
+            // The dropped one may have come to its end only now.
+            Err(error) => assert_eq!(error.kind(), &key_changed()),
         }
         assert_eq!(all_keys(&*store, &log).await.len(), 4);
     }

@@ -178,8 +178,8 @@ $$;
 -- Writes a batch of one log that was decided on what its commits expect, unread: if the log is at the version and the
 -- position that it was last seen at, or that the batch before it leads to; and if records, identities and keys are as expected; else it raises RK001, or a unique index refuses, and nothing
 -- is written. `record_before` is the revision that a record must be at, with the identities that it has after it, too; 0 if
--- it must never have been there. Rows come sorted by key, and lists may be short, as for write_batch, or null if they are
--- empty.
+-- it must never have been there; so must all keys, if they are new. Rows come sorted by key, and lists may be short, as for
+-- write_batch, or null if they are empty.
 CREATE FUNCTION @schema@.append_batch(
     one bigint, first integer, second integer, in_log bigint, at_version bigint, at_position bigint,
     event_revision bigint[], event_occurred_at bigint[], event_version bigint[], event_id uuid[],
@@ -192,7 +192,7 @@ CREATE FUNCTION @schema@.append_batch(
     taken_resource text[], taken_name text[], taken_value text[], taken_owner text[],
     checked_resource text[], checked_id text[], checked_revision bigint[],
     relied_subject text[], relied_version bigint[], relied_epoch bigint[],
-    key_subject text[], key_version bigint[], key_epoch bigint[], key_body bytea[], key_id bytea[], key_id_subject text[]
+    keys_are_new boolean, key_subject text[], key_version bigint[], key_epoch bigint[], key_body bytea[], key_id bytea[], key_id_subject text[]
 ) RETURNS void
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
 AS $$
@@ -291,14 +291,19 @@ BEGIN
         FROM unnest(taken_resource, taken_name, taken_value, taken_owner) AS i(a, b, c, d);
     END IF;
 
-    IF cardinality(key_subject) > 0 THEN
+    IF keys_are_new THEN
+        INSERT INTO @schema@.keys (log, subject, version, epoch, body)
+        SELECT in_log, k.a, k.b, k.c, k.d
+        FROM unnest(key_subject, key_version, key_epoch, key_body) AS k(a, b, c, d);
+        INSERT INTO @schema@.key_ids (log, id, subject)
+        SELECT in_log, k.a, k.b
+        FROM unnest(key_id, key_id_subject) AS k(a, b);
+    ELSIF cardinality(key_subject) > 0 THEN
         INSERT INTO @schema@.keys AS known (log, subject, version, epoch, body)
         SELECT in_log, k.a, k.b, k.c, k.d
         FROM unnest(key_subject, key_version, key_epoch, key_body) AS k(a, b, c, d)
         ON CONFLICT (log, subject) DO UPDATE
         SET version = excluded.version, epoch = excluded.epoch, body = excluded.body;
-    END IF;
-    IF cardinality(key_id) > 0 THEN
         INSERT INTO @schema@.key_ids AS known (log, id, subject)
         SELECT in_log, k.a, k.b
         FROM unnest(key_id, key_id_subject) AS k(a, b)

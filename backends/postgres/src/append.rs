@@ -6,7 +6,7 @@ use rekindle_core::types::{LockKey, Revision};
 use sqlx::PgConnection;
 
 use crate::config::LockMode;
-use crate::expected::Expectations;
+use crate::expected::{Expectations, ExpectedKeys};
 use crate::foresight::Foreseen;
 use crate::lists::{Lists, sorted};
 use crate::rows::bigint;
@@ -73,6 +73,7 @@ pub(crate) async fn append(
         .bind(some(relied.subject))
         .bind(some(relied.version))
         .bind(some(relied.epoch))
+        .bind(foreseen.expectations.keys_are_new())
         .bind(some(keys.subject))
         .bind(some(keys.version))
         .bind(some(keys.epoch))
@@ -142,7 +143,11 @@ impl<'a> Relied<'a> {
     fn new(expectations: &'a Expectations) -> Result<Self> {
         let mut relied = Self::default();
         let number = |number: Option<u64>| number.map(|number| bigint(number, "a number of keys")).transpose();
-        for (subject, keys) in &expectations.keys {
+        // New ones are refused by the unique index if they are there.
+        let all_new = expectations.keys_are_new();
+        let is_refused =
+            |keys: &ExpectedKeys| all_new && keys.version.is_some() && keys.epoch.is_none_or(|epoch| epoch == 0);
+        for (subject, keys) in expectations.keys.iter().filter(|(_, keys)| !is_refused(keys)) {
             relied.subject.push(subject.as_str());
             relied.version.push(number(keys.version)?);
             relied.epoch.push(number(keys.epoch)?);

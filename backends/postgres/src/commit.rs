@@ -41,12 +41,7 @@ impl Store {
         Checked::answered(answers, left)
     }
 
-    async fn step(
-        self: &Arc<Self>,
-        turn: &mut Turn,
-        connection: &mut Option<Own>,
-        step: Vec<Commit>,
-    ) -> Answers {
+    async fn step(self: &Arc<Self>, turn: &mut Turn, connection: &mut Option<Own>, step: Vec<Commit>) -> Answers {
         let Some(foreseen) = self.foresee(&step) else {
             self.alone(turn, connection).await;
             return self.by_reading(connection, step).await;
@@ -91,11 +86,7 @@ impl Store {
     }
 
     /// Makes a batch that is read for first.
-    async fn by_reading(
-        self: &Arc<Self>,
-        connection: &mut Option<Own>,
-        step: Vec<Commit>,
-    ) -> Answers {
+    async fn by_reading(self: &Arc<Self>, connection: &mut Option<Own>, step: Vec<Commit>) -> Answers {
         let commits = step.len();
         let (locks, asked) = (self.locks_of(&step), Asked::of(&step));
         let mut attempt = 1;

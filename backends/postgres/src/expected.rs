@@ -99,6 +99,12 @@ impl Expectations {
         changes.owners.values().all(Option::is_some) && changes.records.iter().all(same)
     }
 
+    /// Whether keys are written, and only of subjects that are to have none.
+    pub(crate) fn keys_are_new(&self) -> bool {
+        let mut written = self.keys.values().filter_map(|keys| keys.version).peekable();
+        written.peek().is_some() && written.all(|version| version == 0)
+    }
+
     /// The revision that a record is to be at; 0 if it is not to be there.
     pub(crate) fn revision(&self, key: &RecordKey) -> Revision {
         self.records.get(key).and_then(Option::as_ref).map_or(Revision::ZERO, |record| record.revision)

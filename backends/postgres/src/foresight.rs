@@ -57,11 +57,7 @@ impl Store {
         }
     }
 
-    pub(crate) async fn by_foresight(
-        self: &Arc<Self>,
-        connection: &mut Option<Own>,
-        foreseen: Foreseen,
-    ) -> Foresight {
+    pub(crate) async fn by_foresight(self: &Arc<Self>, connection: &mut Option<Own>, foreseen: Foreseen) -> Foresight {
         let Some(changes) = foreseen.decided.logs.get(&foreseen.log) else { return Foresight::Wrong };
         let mut open = match connection.take() {
             Some(open) => open,

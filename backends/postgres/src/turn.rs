@@ -21,7 +21,7 @@ impl Store {
     pub(crate) async fn turn(&self, batch: &[Commit]) -> Turn {
         let key = batch.first().map(|commit| commit.lock);
         match key.filter(|key| self.batches_at_once() > 1 && batch.iter().all(|commit| commit.lock == *key)) {
-            Some(key) => Turn { held: Some(self.locks.beside_another(key).await), beside: Some(key) },
+            Some(key) => Turn { held: Some(self.locks.of_batch_beside(batch).await), beside: Some(key) },
             None => Turn { held: Some(self.locks.of_batch(batch).await), beside: None },
         }
     }

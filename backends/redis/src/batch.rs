@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use redis::Cmd;
 use rekindle_core::types::{
-    Change, Check, Commit, EventId, Expected, NewEvent, RecordId, RecordKey, RecordWrite, ResourceName, Revision, Subject,
+    Change, Check, Commit, EventId, Expected, NewEvent, RecordId, RecordKey, RecordWrite, ResourceName, Revision,
+    Subject,
 };
 use rekindle_core::{Error, ErrorKind, Result, codec};
 
@@ -233,15 +234,17 @@ pub(crate) fn write(call: &mut Cmd, tag: &Tag, mode: &str, publish: &str, commit
     }
     let numbers = buckets.numbers();
     let mut forms = Vec::with_capacity(commits.len() * Form::BYTES);
-    commits.iter().for_each(|encoded| encoded.form.describe(&records, &numbers, &mut forms));
+    commits.iter().for_each(|encoded| encoded.form.describe(encoded.commit, &records, &numbers, &mut forms));
     call.arg(commits.len()).arg(&forms[..]);
     for encoded in commits {
         match (encoded.form, encoded.events.as_slice()) {
             (Form::New(_, write) | Form::Update(_, write), [event]) => {
                 call.arg(&event[..]).arg(&new_row(write)[..]);
+                write_keys(call, &subjects, encoded.commit);
             }
             (Form::Event(_), [event]) => {
                 call.arg(&event[..]);
+                write_keys(call, &subjects, encoded.commit);
             }
             _ => write_commit(call, &records, &subjects, encoded, &numbers),
         }
@@ -258,10 +261,10 @@ enum Form<'a> {
 }
 
 impl<'a> Form<'a> {
-    const BYTES: usize = 7;
+    const BYTES: usize = 8;
 
     fn of(commit: &'a Commit) -> Self {
-        let bare = commit.guards.is_empty() && commit.keys.is_empty() && commit.checks.is_empty();
+        let bare = commit.checks.is_empty() && u8::try_from(of_keys(commit)).is_ok();
         let mut changes = changes(commit);
         let (Some(Change { event: Some(event), write }), None, true, None) =
             (changes.next(), changes.next(), bare, commit.accepts)
@@ -277,8 +280,8 @@ impl<'a> Form<'a> {
         }
     }
 
-    /// Seven bytes: the form, the number of the record, that of the event id.
-    fn describe(self, records: &Records<'_>, ids: &HashMap<EventId, usize>, to: &mut Vec<u8>) {
+    /// Eight bytes: the form, the number of the record, that of the event id, and how many guards and writes of keys follow.
+    fn describe(self, commit: &Commit, records: &Records<'_>, ids: &HashMap<EventId, usize>, to: &mut Vec<u8>) {
         let (form, event) = match self {
             Self::Full => return to.extend([0; Self::BYTES]),
             Self::New(event, _) => (1, event),
@@ -292,6 +295,7 @@ impl<'a> Form<'a> {
             // A call has far fewer bytes than 2^24 records.
             to.extend(&u32::try_from(number).unwrap_or(0).to_be_bytes()[1..]);
         }
+        to.push(u8::try_from(of_keys(commit)).unwrap_or(0));
     }
 }
 
@@ -308,6 +312,22 @@ pub(crate) fn revision_after(expected: Expected) -> Revision {
     }
 }
 
+/// How many guards and writes of keys a commit has.
+fn of_keys(commit: &Commit) -> usize {
+    commit.guards.len() + commit.keys.len()
+}
+
+fn write_keys(call: &mut Cmd, subjects: &Subjects<'_>, commit: &Commit) {
+    for guard in &commit.guards {
+        call.arg("g").arg(subjects.number(&guard.subject)).arg(&guard.epoch.to_be_bytes()[..]);
+    }
+    for write in &commit.keys {
+        call.arg("k").arg(subjects.number(&write.row.subject)).arg(&write.expected.to_be_bytes()[..]);
+        let new_ids: Vec<u8> = write.new_ids.iter().flat_map(|id| *id.as_bytes()).collect();
+        call.arg(&encode_keys(&write.row)[..]).arg(&new_ids[..]);
+    }
+}
+
 fn write_commit(
     call: &mut Cmd,
     records: &Records<'_>,
@@ -321,9 +341,8 @@ fn write_commit(
         (Some(_), Some(_)) => 6,
         _ => 4,
     };
-    let (of_guards, of_keys) = (commit.guards.len() * 3, commit.keys.len() * 5);
-    let checks = commit.guards.len() + commit.keys.len() + commit.checks.len();
-    let of_checks = of_guards + of_keys + commit.checks.iter().map(of_check).sum::<usize>();
+    let checks = of_keys(commit) + commit.checks.len();
+    let of_checks = commit.guards.len() * 3 + commit.keys.len() * 5 + commit.checks.iter().map(of_check).sum::<usize>();
     let values = of_checks + changes(commit).map(of_change).sum::<usize>();
     let accepts = match commit.accepts {
         Some(at) => at.to_string(),
@@ -331,14 +350,7 @@ fn write_commit(
         None => String::new(),
     };
     call.arg(values + 3).arg(checks).arg(changes(commit).count()).arg(accepts);
-    for guard in &commit.guards {
-        call.arg("g").arg(subjects.number(&guard.subject)).arg(&guard.epoch.to_be_bytes()[..]);
-    }
-    for write in &commit.keys {
-        call.arg("k").arg(subjects.number(&write.row.subject)).arg(&write.expected.to_be_bytes()[..]);
-        let new_ids: Vec<u8> = write.new_ids.iter().flat_map(|id| *id.as_bytes()).collect();
-        call.arg(&encode_keys(&write.row)[..]).arg(&new_ids[..]);
-    }
+    write_keys(call, subjects, commit);
     for check in &commit.checks {
         match check {
             Check::Record { key: RecordKey { resource, id }, expected } => {

@@ -19,7 +19,8 @@ impl EventStore for SledBackend {
             SyncMode::Fsync => Durability::PowerLoss,
             SyncMode::ProcessCrash => Durability::ProcessCrash,
         };
-        StoreInfo::new("sled", durability).with_limits(self.store.config.limits.clone())
+        // While one is flushed, the next is decided and applied.
+        StoreInfo::new("sled", durability).with_limits(self.store.config.limits.clone()).with_batches_at_once(2)
     }
 
     fn key_store(&self) -> Option<&dyn KeyStore> {
@@ -28,7 +29,7 @@ impl EventStore for SledBackend {
 
     async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {
         let commits = batch.len();
-        let held = self.store.locks.of_batch(&batch).await;
+        let held = self.store.locks.of_batch_beside(&batch).await;
         let answers = self.blocking(move |store| {
             let answers = store.commit(batch);
             // Not before: the locks are held until the batch is done, whatever became of the future.

@@ -3,6 +3,7 @@
 mod members;
 
 use std::collections::{HashMap, HashSet};
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use self::members::{Members, expect_own_name, open_event, seal_members, sealed_names};
@@ -69,10 +70,10 @@ impl Sealer {
             }
         }
         let likely_new = |subject: &Subject| !again && new.contains(subject);
-        let keys = self.vault.keys_to_seal(&commit.log, all.into_iter().collect(), likely_new).await?;
+        let mut keys = self.vault.keys_to_seal(&commit.log, all.into_iter().collect(), likely_new).await?;
         let mut sealed = Commit {
-            guards: keys.guards.clone(),
-            keys: keys.writes.clone(),
+            guards: mem::take(&mut keys.guards),
+            keys: mem::take(&mut keys.writes),
             checks: self.hash_checks(&commit.log, &commit.checks).await?,
             ..Commit::new(commit.log.clone(), commit.lock)
         };
@@ -80,32 +81,40 @@ impl Sealer {
         let index = self.index_of(&commit.log, commit.writes().map(|write| &write.key.resource)).await?;
         let size = |event: &NewEvent| event.data.size() + event.changed_attributes.size() + event.metadata.size();
         let large = commit.events().map(size).sum::<usize>() > LARGE;
-        let (sealer, changes, subjects) = (Arc::clone(self), commit.changes.clone(), subjects.to_vec());
-        let work = move || sealer.seal_changes(keys, index.as_deref(), changes, &subjects);
-        let (changes, keys) = if large { off_the_async_threads(work).await? } else { work()? };
-        sealed.changes = changes;
+        sealed.changes = if large {
+            let (sealer, changes, subjects) = (Arc::clone(self), commit.changes.clone(), subjects.to_vec());
+            let work = move || {
+                let sealed = sealer.seal_changes(&mut keys, index.as_deref(), &changes, &subjects)?;
+                Ok((sealed, keys))
+            };
+            let (changes, used) = off_the_async_threads(work).await?;
+            keys = used;
+            changes
+        } else {
+            self.seal_changes(&mut keys, index.as_deref(), &commit.changes, subjects)?
+        };
         Ok((sealed, keys))
     }
 
     fn seal_changes(
         &self,
-        mut keys: SealKeys,
+        keys: &mut SealKeys,
         index: Option<&IndexKey>,
-        mut changes: Vec<Change>,
+        changes: &[Change],
         subjects: &[Subject],
-    ) -> Result<(Vec<Change>, SealKeys)> {
-        for (change, subject) in changes.iter_mut().zip(subjects) {
-            if let Some(event) = &mut change.event {
-                *event = self.seal_event(&mut keys, event, subject)?;
-            }
-            if let Some(write) = &mut change.write
+    ) -> Result<Vec<Change>> {
+        let seal = |(change, subject): (&Change, &Subject)| {
+            let event = change.event.as_ref().map(|event| self.seal_event(keys, event, subject)).transpose()?;
+            let mut write = change.write.clone();
+            if let Some(write) = &mut write
                 && let Some(state) = &mut write.state
             {
-                self.seal_state(&mut keys, &write.key, subject, state)?;
+                self.seal_state(keys, &write.key, subject, state)?;
                 self.hash_with(index, &write.key.resource, &mut state.identities)?;
             }
-        }
-        Ok((changes, keys))
+            Ok(Change { event, write })
+        };
+        changes.iter().zip(subjects).map(seal).collect()
     }
 
     fn seal_event(&self, keys: &mut SealKeys, event: &NewEvent, subject: &Subject) -> Result<NewEvent> {

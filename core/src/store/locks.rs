@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::types::{Commit, LockKey};
 
-/// So many can hold one lock together, for what is allowed beside others.
+/// So many can hold one lock together, if they are allowed to be beside each other.
 const PLACES: u32 = 2;
 
 /// The locks of one store, by key. A lock that nobody holds or waits for takes no memory. They are fair: who has come first is
@@ -43,13 +43,16 @@ impl Locks {
         self.take(BTreeSet::from([key]), PLACES).await
     }
 
-    /// Takes one lock, which one other may hold beside this one if it was taken like this, too.
+    /// Takes the lock of a batch so that one other batch may be under way beside it, if its lock was taken like this, too:
+    /// for a store that keeps them apart by itself where it must. A batch of several lock keys is alone.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it is not held.
-    pub async fn beside_another(&self, key: LockKey) -> LocksHeld {
-        self.take(BTreeSet::from([key]), 1).await
+    /// Dropped, none is held.
+    pub async fn of_batch_beside(&self, batch: &[Commit]) -> LocksHeld {
+        let keys: BTreeSet<LockKey> = batch.iter().map(|commit| commit.lock).collect();
+        let places = if keys.len() == 1 { 1 } else { PLACES };
+        self.take(keys, places).await
     }
 
     async fn take(&self, keys: BTreeSet<LockKey>, places: u32) -> LocksHeld {

@@ -79,6 +79,7 @@ pub enum Payload {
     /// JSON in clear text.
     Json(Json),
     /// An envelope of the vault. A store keeps the bytes as they are.
+    #[serde(with = "serde_bytes")]
     Sealed(Vec<u8>),
     /// What is left of a section after the subject was forgotten that it, or a part of it, was sealed for. It is never
     /// stored.

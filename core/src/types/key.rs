@@ -47,6 +47,7 @@ pub struct KeyRow {
     /// Counts the changes after which nothing may be sealed as before: a new key, or none any more.
     pub epoch: u64,
     /// The keys, wrapped. A store keeps the bytes as they are.
+    #[serde(with = "serde_bytes")]
     pub body: Vec<u8>,
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chacha20poly1305::aead::{Aead, Payload};
+use chacha20poly1305::aead::{Aead, AeadInOut, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
@@ -102,7 +102,9 @@ impl SealingKey {
 
     /// Seals: the envelope.
     pub(super) fn seal(&self, nonce: &[u8; NONCE], aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>> {
-        Ok(envelope::write(&self.id, nonce, &self.cipher.seal(nonce, aad, plaintext)?))
+        let mut envelope = envelope::begin(&self.id, nonce, plaintext.len());
+        self.cipher.seal(nonce, aad, plaintext, &mut envelope)?;
+        Ok(envelope)
     }
 
     /// Opens an envelope that was sealed by this key.
@@ -128,11 +130,16 @@ impl Cipher {
         Self(XChaCha20Poly1305::new(key.into()))
     }
 
-    /// The ciphertext and its tag.
-    pub(super) fn seal(&self, nonce: &[u8; NONCE], aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>> {
+    /// Adds the ciphertext and its tag to these bytes. If it fails, they are to be thrown away.
+    pub(super) fn seal(&self, nonce: &[u8; NONCE], aad: &[u8], plaintext: &[u8], to: &mut Vec<u8>) -> Result<()> {
+        let begin = to.len();
+        to.extend(plaintext);
+        let (_, inside) = to.split_at_mut(begin);
+        let sealed = self.0.encrypt_inout_detached(&XNonce::from(*nonce), aad, inside.into());
         // It fails beyond 256 GiB only.
-        let sealed = self.0.encrypt(&XNonce::from(*nonce), Payload { msg: plaintext, aad });
-        sealed.map_err(|_| Error::new(ErrorKind::TooLarge, "it is too large to be sealed"))
+        let tag = sealed.map_err(|_| Error::new(ErrorKind::TooLarge, "it is too large to be sealed"))?;
+        to.extend(tag);
+        Ok(())
     }
 
     pub(super) fn open(&self, nonce: &[u8; NONCE], aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>> {

@@ -22,11 +22,19 @@ pub(super) struct Envelope<'a> {
     pub(super) sealed: &'a [u8],
 }
 
-pub(super) fn write(key: &KeyId, nonce: &[u8; NONCE], sealed: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEAD + sealed.len());
+/// The head of an envelope, with room for what is sealed: so many bytes of plaintext.
+pub(super) fn begin(key: &KeyId, nonce: &[u8; NONCE], plaintext: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(OVERHEAD + plaintext);
     bytes.extend([VERSION, SUITE]);
     bytes.extend(key.as_bytes());
     bytes.extend(nonce);
+    bytes
+}
+
+/// An envelope of these parts.
+#[cfg(any(test, fuzzing))]
+pub(super) fn write(key: &KeyId, nonce: &[u8; NONCE], sealed: &[u8]) -> Vec<u8> {
+    let mut bytes = begin(key, nonce, sealed.len());
     bytes.extend(sealed);
     bytes
 }

@@ -44,7 +44,11 @@ pub(super) struct RingKey {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Material {
     /// It is there, wrapped by the key-encryption key of this name.
-    Wrapped { kek: String, wrapped: Vec<u8> },
+    Wrapped {
+        kek: String,
+        #[serde(with = "serde_bytes")]
+        wrapped: Vec<u8>,
+    },
     /// It was destroyed; the key-encryption key is the one that wrapped it last.
     Destroyed { kek: String, at: Timestamp, reason: String },
 }

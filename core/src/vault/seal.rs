@@ -23,6 +23,8 @@ pub(crate) struct SealKeys {
     pub(crate) guards: Vec<KeyGuard>,
     /// Those that the commit makes.
     pub(crate) writes: Vec<KeyWrite>,
+    /// The subjects of those.
+    made: Vec<Subject>,
     nonces: Vec<[u8; NONCE]>,
 }
 
@@ -45,6 +47,7 @@ impl Vault {
             keys: HashMap::with_capacity(subjects.len()),
             guards: Vec::new(),
             writes: Vec::new(),
+            made: Vec::new(),
             nonces: Vec::new(),
         };
         let cached = self.cache.current(log, &subjects);
@@ -85,6 +88,7 @@ impl Vault {
             let row = ring.row(&subject, at, true)?;
             let current = Current { at: row.at(), key: Arc::new(key) };
             seal.writes.push(KeyWrite { expected: at.version, row, new_ids: vec![current.key.id()] });
+            seal.made.push(subject.clone());
             seal.keys.insert(subject, current);
         }
         Ok(seal)
@@ -92,11 +96,11 @@ impl Vault {
 
     /// Tells that a commit was made that was sealed with these: what it wrote is known from now on.
     pub(crate) fn were_committed(&self, seal: SealKeys) {
-        if seal.writes.is_empty() {
+        if seal.made.is_empty() {
             return;
         }
-        let SealKeys { log, mut keys, writes, .. } = seal;
-        let written = writes.into_iter().filter_map(|write| keys.remove_entry(&write.row.subject));
+        let SealKeys { log, mut keys, made, .. } = seal;
+        let written = made.into_iter().filter_map(|subject| keys.remove_entry(&subject));
         self.cache.add_current(&log, written);
     }
 

@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use hdrhistogram::Histogram;
 use rekindle::Log;
+use uuid::Uuid;
 
 use super::Options;
 use super::raw::Rows;
 use super::report::{Report, Result, ratios};
-use super::work::{open, open_input};
+use super::work::{credit_input, open, open_input};
 
 /// The loop that flushes for each commit is the slow one: it makes so many at the most.
 const SINGLES: usize = 1_000;
@@ -56,8 +57,13 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
     Ok(report)
 }
 
-/// Commits a second, and each commit's latency in microseconds.
+/// Commits a second, and each commit's latency in microseconds. Each commit makes a record.
 pub(super) async fn record(log: &Log, callers: usize, commits: usize) -> Result<(f64, Histogram<u64>)> {
+    record_many(log, callers, commits, 1).await
+}
+
+/// The same with so many commits for each record: one that makes it, and then ones that change it.
+pub(super) async fn record_many(log: &Log, callers: usize, commits: usize, each: u64) -> Result<(f64, Histogram<u64>)> {
     let next = Arc::new(AtomicU64::new(0));
     let started = Instant::now();
     let tasks: Vec<_> = (0..callers)
@@ -65,13 +71,19 @@ pub(super) async fn record(log: &Log, callers: usize, commits: usize) -> Result<
             let (session, next) = (log.as_system("bench"), Arc::clone(&next));
             tokio::spawn(async move {
                 let mut latency = Histogram::<u64>::new(3).map_err(|error| error.to_string())?;
+                let (mut id, mut made) = (Uuid::nil(), 0);
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= commits as u64 {
                         return Ok::<_, String>(latency);
                     }
                     let began = Instant::now();
-                    session.create(open_input(number)).await.map_err(|error| error.to_string())?;
+                    if made % each == 0 {
+                        id = session.create(open_input(number)).await.map_err(|error| error.to_string())?.id;
+                    } else {
+                        session.update(&id, credit_input(number)).await.map_err(|error| error.to_string())?;
+                    }
+                    made += 1;
                     latency.record(began.elapsed().as_micros() as u64).map_err(|error| error.to_string())?;
                 }
             })

