@@ -13,7 +13,7 @@ impl EventStore for RedisBackend {
         // The server makes one call after the other: while it is at one, the next is made ready.
         StoreInfo::new("redis", self.store.durability)
             .with_limits(self.store.config.limits.clone())
-            .with_batches_at_once(2)
+            .with_batches_at_once(2, 8)
     }
 
     fn key_store(&self) -> Option<&dyn KeyStore> {

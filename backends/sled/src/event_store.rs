@@ -20,7 +20,7 @@ impl EventStore for SledBackend {
             SyncMode::ProcessCrash => Durability::ProcessCrash,
         };
         // While one is flushed, the next is decided and applied.
-        StoreInfo::new("sled", durability).with_limits(self.store.config.limits.clone()).with_batches_at_once(2)
+        StoreInfo::new("sled", durability).with_limits(self.store.config.limits.clone()).with_batches_at_once(2, 16)
     }
 
     fn key_store(&self) -> Option<&dyn KeyStore> {

@@ -13,10 +13,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::EventStore;
 use crate::types::{Commit, Committed, LockKey};
 
-/// A batch is handed over beside another one of its lock key only if it has so many commits: smaller ones cost more by
-/// themselves than is gained by not waiting.
-const LEAST_BESIDE: usize = 32;
-
 /// The way into the committer task. When the last one is gone, the task makes the commits that wait, and ends.
 pub(crate) struct Committer {
     sender: Mutex<Option<mpsc::Sender<Waiting>>>,
@@ -33,8 +29,12 @@ impl Committer {
     pub(crate) fn start(store: Arc<dyn EventStore>, queue: usize) -> Self {
         let (sender, receiver) = mpsc::channel(queue.max(1));
         let info = store.info();
-        let (max_batch, at_once) = (info.limits.batch_commits.max(1), info.batches_at_once.max(1));
-        let task = tokio::spawn(Gathering { store, receiver, max_batch, at_once }.run());
+        let batches = Batches {
+            most: info.limits.batch_commits.max(1),
+            at_once: info.batches_at_once.max(1),
+            least_beside: info.least_beside.max(1),
+        };
+        let task = tokio::spawn(Gathering { store, receiver, batches }.run());
         Self { sender: Mutex::new(Some(sender)), task: Mutex::new(Some(task)) }
     }
 
@@ -74,9 +74,15 @@ fn closed() -> Error {
 struct Gathering {
     store: Arc<dyn EventStore>,
     receiver: mpsc::Receiver<Waiting>,
-    max_batch: usize,
-    /// How many batches of one lock key may be under way.
+    batches: Batches,
+}
+
+/// How large batches are, and how many of one lock key are under way: see `StoreInfo`.
+#[derive(Clone, Copy)]
+struct Batches {
+    most: usize,
     at_once: usize,
+    least_beside: usize,
 }
 
 /// The commits under one lock key.
@@ -91,14 +97,14 @@ struct OfKey {
 impl OfKey {
     /// The next batch, if one is to be handed over now. Where several may be under way, each gets its share, so that the
     /// callers of one make their next commits while the store is at another.
-    fn next_batch(&mut self, max_batch: usize, at_once: usize) -> Option<Vec<Waiting>> {
+    fn next_batch(&mut self, Batches { most, at_once, least_beside }: Batches) -> Option<Vec<Waiting>> {
         let all = self.waiting.len() + self.commits;
-        let at_once = at_once.min(all / LEAST_BESIDE).max(1);
-        let is_due = self.batches == 0 || (self.batches < at_once && self.waiting.len() >= LEAST_BESIDE);
+        let at_once = at_once.min(all / least_beside).max(1);
+        let is_due = self.batches == 0 || (self.batches < at_once && self.waiting.len() >= least_beside);
         if self.waiting.is_empty() || !is_due {
             return None;
         }
-        let size = all.div_ceil(at_once).min(max_batch).min(self.waiting.len());
+        let size = all.div_ceil(at_once).min(most).min(self.waiting.len());
         self.batches += 1;
         self.commits += size;
         Some(self.waiting.drain(..size).collect())
@@ -115,7 +121,7 @@ impl Gathering {
         let mut queued = 0;
         while open || !keys.is_empty() {
             // What waits here is bounded like the channel: behind a slow store, callers wait for a place in it.
-            let room = queued < self.max_batch * 4;
+            let room = queued < self.batches.most * 4;
             tokio::select! {
                 received = self.receiver.recv(), if open && room => match received {
                     Some(first) => {
@@ -134,7 +140,7 @@ impl Gathering {
             }
             queued += self.gather(&mut keys, queued).await;
             for (key, of_key) in &mut keys {
-                while let Some(batch) = of_key.next_batch(self.max_batch, self.at_once) {
+                while let Some(batch) = of_key.next_batch(self.batches) {
                     let (key, commits) = (*key, batch.len());
                     queued -= commits;
                     under_way.push(make(Arc::clone(&self.store), batch).map(move |()| (key, commits)));
@@ -149,13 +155,13 @@ impl Gathering {
         let mut taken = 0;
         loop {
             let before = taken;
-            while queued + taken < self.max_batch * 4
+            while queued + taken < self.batches.most * 4
                 && let Ok(next) = self.receiver.try_recv()
             {
                 keys.entry(next.commit.lock).or_default().waiting.push_back(next);
                 taken += 1;
             }
-            if taken == before && before > 0 || queued + taken >= self.max_batch {
+            if taken == before && before > 0 || queued + taken >= self.batches.most {
                 return taken;
             }
             tokio::task::yield_now().await;

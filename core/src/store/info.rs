@@ -30,13 +30,16 @@ pub struct StoreInfo {
     /// default, each batch of a key follows the one before. With more, the store keeps them apart by itself, as it does with
     /// the commits of other processes; in which order it makes them is left to it.
     pub batches_at_once: usize,
+    /// A batch is handed over beside another one of its lock key only if it has so many commits: smaller ones can cost more by
+    /// themselves than is gained by not waiting.
+    pub least_beside: usize,
 }
 
 impl StoreInfo {
     /// A store with the default limits that keeps records.
     #[must_use]
     pub fn new(backend: &'static str, durability: Durability) -> Self {
-        Self { backend, durability, limits: Limits::default(), records: true, batches_at_once: 1 }
+        Self { backend, durability, limits: Limits::default(), records: true, batches_at_once: 1, least_beside: 1 }
     }
 
     /// Sets the limits.
@@ -46,10 +49,11 @@ impl StoreInfo {
         self
     }
 
-    /// Sets how many batches of one lock key may be under way; 0 stands for 1.
+    /// Sets how many batches of one lock key may be under way, and how many commits each of them has at the least, if there is
+    /// another. 0 stands for 1.
     #[must_use]
-    pub fn with_batches_at_once(mut self, batches: usize) -> Self {
-        self.batches_at_once = batches.max(1);
+    pub fn with_batches_at_once(mut self, batches: usize, least: usize) -> Self {
+        (self.batches_at_once, self.least_beside) = (batches.max(1), least.max(1));
         self
     }
 
