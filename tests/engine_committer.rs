@@ -15,6 +15,7 @@ use shop::*;
 on_each_backend![
     e5_callers_that_come_during_a_batch_are_the_next_one,
     e5_a_batch_is_no_larger_than_the_store_allows,
+    e5_a_store_that_takes_two_batches_gets_half_of_the_commits_in_each,
     e5_a_hundred_and_twenty_eight_callers_all_succeed,
     e5_a_failing_commit_never_fails_its_neighbours,
     a_shutdown_makes_what_was_queued_and_takes_no_more,
@@ -54,6 +55,37 @@ async fn e5_a_batch_is_no_larger_than_the_store_allows(bed: Bed) {
         printed.unwrap();
     }
     assert_eq!(store.batches(), [1, 8, 8, 4]);
+}
+
+async fn e5_a_store_that_takes_two_batches_gets_half_of_the_commits_in_each(bed: Bed) {
+    let store = Held::with_batches_at_once(&bed.store, 2, 4);
+    let log = start(&store, 4_096).await;
+    let session = session(&log);
+    store.commits.shut();
+    let first = waiting([session.create(print(0))]);
+    store.commits.come(1).await;
+    let few = waiting((1..=3).map(|id| session.create(print(id))));
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.commits.come_so_far(), 1, "three commits are too few for a batch beside another");
+    let others = waiting((4..=20).map(|id| session.create(print(id))));
+    store.commits.come(2).await;
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.commits.come_so_far(), 2, "a third batch");
+    store.commits.open();
+    for printed in first.await.into_iter().chain(few.await).chain(others.await) {
+        printed.unwrap();
+    }
+    let batches = store.batches();
+    let mut held_up = [batches[0], batches[1]];
+    held_up.sort_unstable();
+    assert_eq!(held_up, [1, 11], "half of 21 beside the first");
+    assert_eq!(batches.iter().sum::<usize>(), 21);
+    let positions: Vec<_> = events(&log).await.iter().map(|event| event.position.get()).collect();
+    assert_eq!(positions, (1..=21).collect::<Vec<_>>());
 }
 
 async fn e5_a_hundred_and_twenty_eight_callers_all_succeed(bed: Bed) {

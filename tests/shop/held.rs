@@ -62,6 +62,8 @@ pub enum Fault {
 pub struct Held {
     inner: Arc<dyn Store>,
     pub limits: Limits,
+    /// How many batches it takes at once, and the least that each of them has.
+    at_once: (usize, usize),
     pub commits: Gate,
     /// Only commits of this key are held up.
     pub only: Mutex<Option<LockKey>>,
@@ -77,9 +79,18 @@ impl Held {
     }
 
     pub fn with_limits(inner: &Arc<dyn Store>, limits: Limits) -> Arc<Self> {
+        Self::with(inner, limits, (1, 1))
+    }
+
+    pub fn with_batches_at_once(inner: &Arc<dyn Store>, batches: usize, least: usize) -> Arc<Self> {
+        Self::with(inner, Limits::default(), (batches, least))
+    }
+
+    fn with(inner: &Arc<dyn Store>, limits: Limits, at_once: (usize, usize)) -> Arc<Self> {
         Arc::new(Self {
             inner: Arc::clone(inner),
             limits,
+            at_once,
             commits: Gate::default(),
             only: Mutex::default(),
             loads: Gate::default(),
@@ -100,7 +111,7 @@ impl Held {
 #[async_trait]
 impl EventStore for Held {
     fn info(&self) -> StoreInfo {
-        self.inner.info().with_limits(self.limits.clone())
+        self.inner.info().with_limits(self.limits.clone()).with_batches_at_once(self.at_once.0, self.at_once.1)
     }
 
     fn key_store(&self) -> Option<&dyn KeyStore> {

@@ -286,6 +286,42 @@ async fn what_another_process_did_in_between_is_found_out() {
     }
 }
 
+/// Batches that are decided on each other's outcome: some of them fail, so that what was foretold is wrong.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_that_are_under_way_together_are_told_what_was_made() {
+    for mode in [LockMode::Advisory, LockMode::Row] {
+        let (_, config) = begun(mode).await;
+        let store = knowing(&config).await;
+        for round in 0..50 {
+            let of = |name: &str| creation(&format!("{name}-{round}"));
+            let mut taken = creation("first");
+            taken.changes.push(of("beside").changes.remove(0));
+            let commits = [of("a"), of("b"), taken, of("c"), of("d")];
+            let answers = futures::future::join_all(commits.iter().cloned().map(|commit| store.commit_one(commit)));
+            let (answers, head) = tokio::join!(answers, async { store.head(&log()).await });
+            head.unwrap();
+            let events = store.read(&log(), &EventQuery::new().with_limit(10_000)).await.unwrap().items;
+            for (commit, answer) in commits.iter().zip(answers) {
+                let id = commit.events().next().unwrap().id;
+                let stored = events.iter().find(|event| event.id == id);
+                match answer {
+                    Ok(committed) => {
+                        let stored = stored.unwrap();
+                        assert_eq!(committed.events[0].position, stored.position, "in round {round}");
+                        assert_eq!(committed.events[0].revision, stored.revision);
+                    }
+                    Err(error) => {
+                        assert_eq!(*error.kind(), ErrorKind::AlreadyExists { actual: Revision::new(1) }, "{error}");
+                        assert_eq!((stored, commit.changes.len()), (None, 2), "in round {round}");
+                    }
+                }
+            }
+            let positions: Vec<u64> = events.iter().map(|event| event.position.get()).collect();
+            assert_eq!(positions, (1..=2 + 4 * (round + 1)).collect::<Vec<_>>());
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_do_not_notice_that_the_server_was_restarted() {
     server();

@@ -94,7 +94,7 @@ impl Members {
         let (mut object, mut why) = (self.object.clone(), None);
         for (name, envelope) in &self.envelopes {
             match keys.open(&place(name), envelope).map_err(|error| error.at(format!("{name:?}")))? {
-                Opened::Plaintext(plaintext) => object.set_text(name.clone(), text(&plaintext)?)?,
+                Opened::Plaintext(plaintext) => object.set_text(name.clone(), text(&plaintext)?.to_owned())?,
                 Opened::Redacted(redacted) => {
                     object.set(name.clone(), &())?;
                     why = Some(redacted);
@@ -105,8 +105,8 @@ impl Members {
     }
 }
 
-fn text(plaintext: &[u8]) -> Result<String> {
-    String::from_utf8(plaintext.to_vec()).map_err(|_| Error::corrupt("what was sealed is no text"))
+fn text(plaintext: &[u8]) -> Result<&str> {
+    std::str::from_utf8(plaintext).map_err(|_| Error::corrupt("what was sealed is no text"))
 }
 
 pub(super) fn open_event(keys: &OpenKeys, event: &mut Event) -> Result<()> {
