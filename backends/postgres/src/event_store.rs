@@ -16,7 +16,7 @@ impl EventStore for PostgresBackend {
         // While the server is at one batch, the next is made ready, and sent by another connection.
         StoreInfo::new("postgres", self.store.durability)
             .with_limits(self.store.config.limits.clone())
-            .with_batches_at_once(self.store.batches_at_once(), 32)
+            .with_batches_at_once(self.store.batches_at_once(), 100)
     }
 
     fn key_store(&self) -> Option<&dyn KeyStore> {
