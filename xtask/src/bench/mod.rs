@@ -1,6 +1,7 @@
 //! Benchmarks: Rekindle beside the raw engine, alternating in one run.
 
 mod commit;
+mod group;
 mod growth;
 mod postgres;
 mod raw;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use rekindle_test_servers::Postgres;
 use sqlx::postgres::{PgPoolOptions, PgRow};
 use sqlx::{AssertSqlSafe, PgConnection, Row};
-use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use super::super::group::{self, Writer};
 use super::super::report::Result;
 use super::connect;
 
@@ -129,67 +129,13 @@ impl Rows {
         Ok(took)
     }
 
-    /// Writes them all for so many callers, as one does who knows group commit: each caller hands one commit at a time to one
-    /// task and waits for its position; the task takes what is there, writes it by one statement, and answers each. Gives the
-    /// time.
+    /// Writes them all for so many callers by group commit: one statement for those that wait. Gives the time.
     pub(super) async fn write_for_callers(self: &Arc<Self>, server: &Postgres, callers: usize) -> Result<Duration> {
         let schema = Self::empty(server).await?;
-        let mut connection = connect(server).await?;
-        let group_statement = group_statement(&schema);
-        let (sender, mut receiver) = mpsc::channel::<(usize, oneshot::Sender<u64>)>(callers);
-        let next = Arc::new(AtomicUsize::new(0));
-        let started = Instant::now();
-        let tasks: Vec<_> = (0..callers)
-            .map(|_| {
-                let (rows, next, sender) = (Arc::clone(self), Arc::clone(&next), sender.clone());
-                tokio::spawn(async move {
-                    loop {
-                        let at = next.fetch_add(1, Ordering::Relaxed);
-                        if at >= rows.commits.len() {
-                            return Some(());
-                        }
-                        let (answer, answered) = oneshot::channel();
-                        sender.send((at, answer)).await.ok()?;
-                        answered.await.ok()?;
-                    }
-                })
-            })
-            .collect();
-        drop(sender);
-        let rows = Arc::clone(self);
-        let gathering = tokio::spawn(async move {
-            let (mut position, mut group) = (0, Vec::new());
-            while let Some(first) = receiver.recv().await {
-                group.push(first);
-                // Callers that are ready to run add theirs, as long as more come.
-                loop {
-                    let before = group.len();
-                    while let Ok(next) = receiver.try_recv() {
-                        group.push(next);
-                    }
-                    if group.len() == callers {
-                        break;
-                    }
-                    tokio::task::yield_now().await;
-                    if group.len() == before && receiver.is_empty() {
-                        break;
-                    }
-                }
-                let commits: Vec<&OneCommit> = group.iter().map(|(at, _)| &rows.commits[*at]).collect();
-                write_group(&mut connection, &group_statement, &commits).await?;
-                for (_, answer) in group.drain(..) {
-                    position += 1;
-                    // A caller that is gone does not want to know.
-                    let _ = answer.send(position);
-                }
-            }
-            Sql::Ok(())
-        });
-        for task in tasks {
-            task.await?.ok_or("the task that writes is gone")?;
-        }
-        gathering.await??;
-        let took = started.elapsed();
+        let (rows, connection) = (Arc::clone(self), connect(server).await?);
+        let took =
+            group::commit(self.commits.len(), callers, Grouped { rows, connection, text: group_statement(&schema) });
+        let took = took.await?;
         super::drop_schema(server, &schema).await?;
         Ok(took)
     }
@@ -220,6 +166,19 @@ impl Rows {
         pool.close().await;
         super::drop_schema(server, &schema).await?;
         Ok(took)
+    }
+}
+
+struct Grouped {
+    rows: Arc<Rows>,
+    connection: PgConnection,
+    text: Arc<str>,
+}
+
+impl Writer for Grouped {
+    async fn write(&mut self, _: usize, group: &[usize]) -> std::result::Result<(), String> {
+        let group: Vec<&OneCommit> = group.iter().map(|at| &self.rows.commits[*at]).collect();
+        write_group(&mut self.connection, &self.text, &group).await.map_err(|error| error.to_string())
     }
 }
 

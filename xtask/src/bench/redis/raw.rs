@@ -9,8 +9,8 @@ use redis::{Cmd, cmd};
 use rekindle_core::codec;
 use rekindle_core::types::{Change, Commit, Expected, Json, LockKey, LogId, NewEvent, RecordWrite, WriteState};
 use rekindle_test_servers::Redis;
-use tokio::sync::{mpsc, oneshot};
 
+use super::super::group::{self, Writer};
 use super::super::report::Result;
 
 const RESOURCE: &str = "bench.account";
@@ -114,63 +114,22 @@ impl Rows {
         Ok(started.elapsed())
     }
 
-    /// Writes them all for so many callers, as one does who knows group commit: each caller hands one commit at a time to one
-    /// task and waits for its position; the task takes what is there, makes one call, and answers each. Gives the time.
+    /// Writes them all for so many callers by group commit: one call for those that wait. Gives the time.
     pub(super) async fn write_for_callers(self: &Arc<Self>, server: &Redis, callers: usize) -> Result<Duration> {
-        let mut connection = loaded(server).await?;
-        let (sender, mut receiver) = mpsc::channel::<(usize, oneshot::Sender<u64>)>(callers);
-        let next = Arc::new(AtomicUsize::new(0));
-        let started = Instant::now();
-        let tasks: Vec<_> = (0..callers)
-            .map(|_| {
-                let (rows, next, sender) = (Arc::clone(self), Arc::clone(&next), sender.clone());
-                tokio::spawn(async move {
-                    loop {
-                        let at = next.fetch_add(1, Ordering::Relaxed);
-                        if at >= rows.0.len() {
-                            return Some(());
-                        }
-                        let (answer, answered) = oneshot::channel();
-                        sender.send((at, answer)).await.ok()?;
-                        answered.await.ok()?;
-                    }
-                })
-            })
-            .collect();
-        drop(sender);
-        let rows = Arc::clone(self);
-        let gathering = tokio::spawn(async move {
-            let (mut position, mut group) = (0, Vec::new());
-            while let Some(first) = receiver.recv().await {
-                group.push(first);
-                // Callers that are ready to run add theirs, as long as more come.
-                loop {
-                    let before = group.len();
-                    while let Ok(next) = receiver.try_recv() {
-                        group.push(next);
-                    }
-                    if group.len() == callers {
-                        break;
-                    }
-                    tokio::task::yield_now().await;
-                    if group.len() == before && receiver.is_empty() {
-                        break;
-                    }
-                }
-                call(position, group.iter().map(|(at, _)| &rows.0[*at])).exec_async(&mut connection).await?;
-                for (_, answer) in group.drain(..) {
-                    position += 1;
-                    // A caller that is gone does not want to know.
-                    let _ = answer.send(position as u64);
-                }
-            }
-            redis::RedisResult::Ok(())
-        });
-        for task in tasks {
-            task.await?.ok_or("the task that makes the calls is gone")?;
-        }
-        gathering.await??;
-        Ok(started.elapsed())
+        let (rows, connection) = (Arc::clone(self), loaded(server).await?);
+        group::commit(self.0.len(), callers, Grouped { rows, connection }).await
+    }
+}
+
+struct Grouped {
+    rows: Arc<Rows>,
+    connection: MultiplexedConnection,
+}
+
+impl Writer for Grouped {
+    async fn write(&mut self, behind: usize, group: &[usize]) -> std::result::Result<(), String> {
+        let call = call(behind, group.iter().map(|at| &self.rows.0[*at]));
+        call.exec_async(&mut self.connection).await.map_err(|error| error.to_string())
     }
 }
 
