@@ -82,6 +82,7 @@ $$;
 -- Writes what a batch changes in its logs, if each of them is at the version that it was read at; else it raises RK001 and
 -- writes nothing. Logs come sorted by id, those without an id (they are new) last; rows come sorted by key. `*_log` is the
 -- place of a row's log among the logs. A list that can hold nulls may be shorter than the others; nulls follow.
+-- Those of the columns of events and records may be null if they are empty.
 CREATE FUNCTION @schema@.write_batch(
     ones bigint[], firsts integer[], seconds integer[],
     log_ids bigint[], log_names text[], log_tenants text[], log_versions bigint[], log_positions bigint[],

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use crate::config::LockMode;
 use crate::expected::{Expectations, ExpectedKeys};
 use crate::foresight::Foreseen;
-use crate::lists::{Lists, sorted};
+use crate::lists::{Lists, some, sorted};
 use crate::rows::bigint;
 use crate::sql::Sql;
 use crate::view::Failed;
@@ -32,37 +32,16 @@ pub(crate) async fn append(
     let before = Before::new(&foreseen.expectations, changes)?;
     let checked = Checked::new(&foreseen.expectations, changes)?;
     let relied = Relied::new(&foreseen.expectations)?;
-    sqlx::query(sql.append_batch())
+    let query = sqlx::query(sql.append_batch())
         .bind(one)
         .bind(first)
         .bind(second)
         .bind(foreseen.at.id)
         .bind(foreseen.at.version)
-        .bind(bigint(foreseen.at.head.position.get(), "the position")?)
-        .bind(some(events.revision))
-        .bind(some(events.occurred_at))
-        .bind(some(events.version))
-        .bind(some(events.id))
-        .bind(some(events.action_type))
-        .bind(some(events.resource))
-        .bind(some(events.record_id))
-        .bind(some(events.action))
-        .bind(some(events.actor_kind))
-        .bind(some(events.actor_id))
-        .bind(some(events.data))
-        .bind(some(events.changed))
-        .bind(some(events.metadata))
-        .bind(some(events.removed))
-        .bind(some(events.sealed_data))
-        .bind(some(events.sealed_changed))
-        .bind(some(events.sealed_metadata))
-        .bind(before.updated)
-        .bind(some(before.revision))
-        .bind(some(records.revision))
-        .bind(some(records.resource))
-        .bind(some(records.id))
-        .bind(some(records.attributes))
-        .bind(some(records.identities))
+        .bind(bigint(foreseen.at.head.position.get(), "the position")?);
+    let query = events.bind(query).bind(before.updated).bind(some(before.revision));
+    records
+        .bind(query)
         .bind(some(taken.resource))
         .bind(some(taken.name))
         .bind(some(taken.value))
@@ -83,11 +62,6 @@ pub(crate) async fn append(
         .execute(connection)
         .await?;
     Ok(())
-}
-
-/// `None` for an empty list: the function takes every list apart that it is given, and most are empty.
-fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
-    (!list.is_empty()).then_some(list)
 }
 
 /// What the records that are written must be before; in the order of their rows.

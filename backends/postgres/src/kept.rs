@@ -51,7 +51,7 @@ impl Store {
         Ok(Own { connection: self.connection().await?, since: Instant::now() })
     }
 
-    /// Keeps a connection for the next commit. At least half of the pool is left to readers.
+    /// Keeps a connection for the next commit: of the pool's, no more than half.
     pub(crate) fn keep(&self, own: Own) {
         let Ok(runtime) = Handle::try_current() else { return };
         let most = usize::try_from(self.config.max_connections / 2).unwrap_or(0);
@@ -97,6 +97,52 @@ async fn give_back(kept: Arc<Mutex<Idle>>) {
         drop(unused);
         if ends {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_core::store::EventStoreExt;
+    use rekindle_core::types::{Commit, KeyRow, KeyWrite, LockKey, LogId, Subject};
+
+    use super::*;
+    use crate::{PostgresBackend, PostgresConfig};
+
+    /// A commit of its own log, so that none knows of another.
+    fn commit(n: u64) -> Commit {
+        let mut commit = Commit::new(LogId::new(format!("log-{n}")).unwrap(), LockKey::One(1));
+        let row = KeyRow { subject: Subject::new("a").unwrap(), version: 1, epoch: 1, body: vec![1] };
+        commit.keys.push(KeyWrite { expected: 0, row, new_ids: Vec::new() });
+        commit
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn commits_keep_half_of_the_pool_at_the_most_and_the_pool_gets_it_back() {
+        let Some(server) = rekindle_test_servers::postgres() else { return };
+        for (connections, most) in [(1, 0), (2, 1), (3, 1), (10, 2)] {
+            let config = PostgresConfig::new().with_schema(server.fresh_schema()).unwrap();
+            let config = config.with_max_connections(connections);
+            PostgresBackend::migrate(server.url(), &config).await.unwrap();
+            let backend = PostgresBackend::connect_with(server.url(), config).await.unwrap();
+            let store = &backend.store;
+            let kept = || store.kept.0.lock().unwrap().connections.len();
+            let mut greatest = 0;
+            for n in 0..200 {
+                let pair = [backend.commit_one(commit(2 * n)), backend.commit_one(commit(2 * n + 1))];
+                for committed in futures::future::join_all(pair).await {
+                    committed.unwrap();
+                }
+                greatest = greatest.max(kept());
+            }
+            // Two are under way together only where the pool has room for both; one is kept from time to time in any case.
+            assert!(greatest <= most && (greatest > 0) == (most > 0), "{greatest} of {connections} were kept");
+            let all_back = async {
+                while kept() > 0 || store.pool.num_idle() < store.pool.size() as usize {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(30), all_back).await.expect("a connection is kept for ever");
         }
     }
 }

@@ -9,6 +9,9 @@ use rekindle_core::Result;
 use rekindle_core::store::LoadedRecord;
 use rekindle_core::store::decide::LogChanges;
 use rekindle_core::types::{Actor, Event, KeyId, Payload, RecordId, RecordKey, Subject};
+use sqlx::Postgres;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
 use uuid::Uuid;
 
 use crate::rows::{action_type_code, bigint, identities_text, to_text};
@@ -91,6 +94,11 @@ pub(crate) fn sorted(changes: &LogChanges) -> Vec<(&RecordKey, &LoadedRecord)> {
     sorted
 }
 
+/// `None` for an empty list: the functions take every list apart that they are given, and many are empty.
+pub(crate) fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
+
 /// Adds the value of the row that comes after `rows` others.
 fn put<T>(list: &mut Vec<Option<T>>, rows: usize, value: Option<T>) {
     if value.is_some() {
@@ -146,7 +154,31 @@ impl<'a> Lists<'a> {
     }
 }
 
+/// A call whose arguments are being bound.
+type Call<'q> = Query<'q, Postgres, PgArguments>;
+
 impl<'a> Events<'a> {
+    /// Binds the columns behind the position.
+    pub(crate) fn bind(self, call: Call<'a>) -> Call<'a> {
+        call.bind(some(self.revision))
+            .bind(some(self.occurred_at))
+            .bind(some(self.version))
+            .bind(some(self.id))
+            .bind(some(self.action_type))
+            .bind(some(self.resource))
+            .bind(some(self.record_id))
+            .bind(some(self.action))
+            .bind(some(self.actor_kind))
+            .bind(some(self.actor_id))
+            .bind(some(self.data))
+            .bind(some(self.changed))
+            .bind(some(self.metadata))
+            .bind(some(self.removed))
+            .bind(some(self.sealed_data))
+            .bind(some(self.sealed_changed))
+            .bind(some(self.sealed_metadata))
+    }
+
     fn add(&mut self, log: i32, event: &'a Event) -> Result<()> {
         let rows = self.id.len();
         let removed = &event.removed_attributes;
@@ -176,6 +208,15 @@ impl<'a> Events<'a> {
 }
 
 impl<'a> Records<'a> {
+    /// Binds the columns behind the generation.
+    pub(crate) fn bind(self, call: Call<'a>) -> Call<'a> {
+        call.bind(some(self.revision))
+            .bind(some(self.resource))
+            .bind(some(self.id))
+            .bind(some(self.attributes))
+            .bind(some(self.identities))
+    }
+
     fn add(&mut self, log: i32, generation: i64, key: &'a RecordKey, record: &'a LoadedRecord) -> Result<()> {
         let rows = self.id.len();
         let state = record.state.as_ref();

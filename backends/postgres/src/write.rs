@@ -1,6 +1,7 @@
 //! Writing what was decided on what was read: one call of one function.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use rekindle_core::store::decide::LogChanges;
 use rekindle_core::types::LogId;
@@ -22,8 +23,8 @@ pub(crate) async fn write(
     changes: &BTreeMap<LogId, LogChanges>,
 ) -> Result<(), Failed> {
     let (logs, lists) = lists(seen, changes)?;
-    let Lists { events, records, freed, taken, keys, key_ids } = lists;
-    sqlx::query(sql.write_batch())
+    let Lists { mut events, mut records, freed, taken, keys, key_ids } = lists;
+    let query = sqlx::query(sql.write_batch())
         .bind(&locks.ones)
         .bind(&locks.firsts)
         .bind(&locks.seconds)
@@ -34,32 +35,11 @@ pub(crate) async fn write(
         .bind(logs.positions)
         .bind(logs.states)
         .bind(logs.rewound_to)
-        .bind(events.log)
-        .bind(events.position)
-        .bind(events.revision)
-        .bind(events.occurred_at)
-        .bind(events.version)
-        .bind(events.id)
-        .bind(events.action_type)
-        .bind(events.resource)
-        .bind(events.record_id)
-        .bind(events.action)
-        .bind(events.actor_kind)
-        .bind(events.actor_id)
-        .bind(events.data)
-        .bind(events.changed)
-        .bind(events.metadata)
-        .bind(events.removed)
-        .bind(events.sealed_data)
-        .bind(events.sealed_changed)
-        .bind(events.sealed_metadata)
-        .bind(records.log)
-        .bind(records.generation)
-        .bind(records.revision)
-        .bind(records.resource)
-        .bind(records.id)
-        .bind(records.attributes)
-        .bind(records.identities)
+        .bind(mem::take(&mut events.log))
+        .bind(mem::take(&mut events.position));
+    let query = events.bind(query).bind(mem::take(&mut records.log)).bind(mem::take(&mut records.generation));
+    records
+        .bind(query)
         .bind(freed.log)
         .bind(freed.generation)
         .bind(freed.resource)

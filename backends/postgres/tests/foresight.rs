@@ -286,6 +286,28 @@ async fn what_another_process_did_in_between_is_found_out() {
     }
 }
 
+/// The head is not where it was foretold, though its version is: as when other batches were made than those that were to be.
+#[tokio::test]
+async fn a_head_that_is_elsewhere_at_the_same_version_is_found_out() {
+    for mode in [LockMode::Advisory, LockMode::Row] {
+        let (_, config) = begun(mode).await;
+        let mut connection = PgConnection::connect(server().url()).await.unwrap();
+        let logs = format!("UPDATE {}.logs SET", config.schema.quoted());
+
+        let store = knowing(&config).await;
+        sqlx::query(AssertSqlSafe(format!("{logs} position = position + 5"))).execute(&mut connection).await.unwrap();
+        let committed = store.commit_one(creation("a")).await.unwrap();
+        let head = store.head(&log()).await.unwrap();
+        assert_eq!((committed.events[0].position, head.position), (Position::new(8), Position::new(8)));
+        let stored = store.read(&log(), &EventQuery::new().with_cursor(Position::new(7))).await.unwrap().items;
+        assert_eq!(stored.iter().map(|event| event.position).collect::<Vec<_>>(), [Position::new(8)]);
+
+        let store = knowing(&config).await;
+        sqlx::query(AssertSqlSafe(format!("{logs} state = 1"))).execute(&mut connection).await.unwrap();
+        assert_eq!(*store.commit_one(creation("b")).await.unwrap_err().kind(), ErrorKind::Rebuilding);
+    }
+}
+
 /// Batches that are decided on each other's outcome: some of them fail, so that what was foretold is wrong.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_that_are_under_way_together_are_told_what_was_made() {
