@@ -10,7 +10,7 @@ use rekindle_core::types::{
 use rekindle_core::{Error, ErrorKind, Result, codec};
 
 use crate::commit::locks;
-use crate::keys::{self, Tag};
+use crate::keys::{Bucket, Tag};
 use crate::rows::{encode_keys, encode_record, head_of_first_event, identity_field};
 
 /// Commits beyond so many bytes go by another call. A server takes many more, and would be busy for long.
@@ -133,9 +133,8 @@ impl<'a> Records<'a> {
 /// The event ids of the commits, by their buckets, each once.
 #[derive(Default)]
 struct Buckets {
-    names: Vec<String>,
-    ids: Vec<Vec<EventId>>,
-    places: HashMap<String, usize>,
+    all: Vec<(Bucket, Vec<EventId>)>,
+    places: HashMap<Bucket, usize>,
     known: HashMap<EventId, (usize, usize)>,
 }
 
@@ -144,17 +143,12 @@ impl Buckets {
         if self.known.contains_key(&id) {
             return;
         }
-        let name = keys::bucket(id);
-        let place = match self.names.last() {
-            // Ids that follow each other are mostly of the same time.
-            Some(last) if *last == name => self.names.len() - 1,
-            _ => *self.places.entry(name.clone()).or_insert_with(|| {
-                self.names.push(name);
-                self.ids.push(Vec::new());
-                self.names.len() - 1
-            }),
-        };
-        if let Some(ids) = self.ids.get_mut(place) {
+        let bucket = Bucket::of(id);
+        let place = *self.places.entry(bucket).or_insert_with(|| {
+            self.all.push((bucket, Vec::new()));
+            self.all.len() - 1
+        });
+        if let Some((_, ids)) = self.all.get_mut(place) {
             self.known.insert(id, (place, ids.len()));
             ids.push(id);
         }
@@ -163,8 +157,8 @@ impl Buckets {
     /// The number of each id among all, from 1.
     fn numbers(self) -> HashMap<EventId, usize> {
         let mut first = 1;
-        let mut firsts = Vec::with_capacity(self.ids.len());
-        for ids in &self.ids {
+        let mut firsts = Vec::with_capacity(self.all.len());
+        for (_, ids) in &self.all {
             firsts.push(first);
             first += ids.len();
         }
@@ -208,9 +202,9 @@ pub(crate) fn write(call: &mut Cmd, tag: &Tag, mode: &str, publish: &str, commit
     commits.iter().flat_map(|encoded| encoded.commit.events()).for_each(|event| buckets.add(event.id));
     let locks = locks(commits);
     call.arg(tag.as_str()).arg(mode).arg(publish).arg(locks.len()).arg(&locks);
-    call.arg(buckets.names.len());
-    for (name, ids) in buckets.names.iter().zip(&buckets.ids) {
-        call.arg(name).arg(ids.len());
+    call.arg(buckets.all.len());
+    for (bucket, ids) in &buckets.all {
+        call.arg(bucket.to_string()).arg(ids.len());
         for id in ids {
             call.arg(&id.as_uuid().as_bytes()[..]);
         }

@@ -13,7 +13,7 @@
 //! A lock key has a tag of its own, `{prefix::LOCK}`, with the list of its logs `:logs` and its fence `:f`. The logs that have
 //! the vault's keys are in the set `{prefix:::keys}`.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use rekindle_core::types::{EventId, LockKey, LogId, Position};
 
@@ -103,18 +103,27 @@ pub(crate) fn lock(lock: LockKey) -> String {
 ///
 /// Ids of version 7 begin with their time, so those of about a minute are together; all others are spread over 65,536 by
 /// their first two bytes. So a hash is small enough to be kept as a list by Redis, or so large that its name weighs nothing.
-pub(crate) fn bucket(id: EventId) -> String {
-    let uuid = id.as_uuid();
-    let bytes = uuid.as_bytes();
-    let (mut name, first) = match uuid.get_version_num() {
-        7 => (String::from("t"), &bytes[..4]),
-        _ => (String::from("x"), &bytes[..2]),
-    };
-    for byte in first {
-        // Writing to a string does not fail.
-        let _ = write!(name, "{byte:02x}");
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Bucket {
+    Time([u8; 4]),
+    Chance([u8; 2]),
+}
+
+impl Bucket {
+    pub(crate) fn of(id: EventId) -> Self {
+        let uuid = id.as_uuid();
+        let [a, b, c, d, ..] = *uuid.as_bytes();
+        if uuid.get_version_num() == 7 { Self::Time([a, b, c, d]) } else { Self::Chance([a, b]) }
     }
-    name
+}
+
+impl fmt::Display for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Time(first) => write!(f, "t{:08x}", u32::from_be_bytes(*first)),
+            Self::Chance(first) => write!(f, "x{:04x}", u16::from_be_bytes(*first)),
+        }
+    }
 }
 
 /// The list that an event is in, and its place there.
@@ -158,8 +167,8 @@ mod tests {
     #[test]
     fn event_ids_are_spread_by_time_or_by_chance() {
         let id = |text: &str| EventId::from_uuid(text.parse().unwrap());
-        assert_eq!(bucket(id("0193a5b2-c3d4-7abc-8abc-0123456789ab")), "t0193a5b2");
-        assert_eq!(bucket(id("0193a5b2-c3d4-4abc-8abc-0123456789ab")), "x0193");
+        assert_eq!(Bucket::of(id("0193a5b2-c3d4-7abc-8abc-0123456789ab")).to_string(), "t0193a5b2");
+        assert_eq!(Bucket::of(id("0193a5b2-c3d4-4abc-8abc-0123456789ab")).to_string(), "x0193");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rekindle_core::types::{Event, EventQuery, LogId, Order, Position};
 use rekindle_core::{Error, Result};
 
 use crate::functions;
-use crate::keys::{SEGMENT, Tag, bucket, place};
+use crate::keys::{Bucket, SEGMENT, Tag, place};
 use crate::rows;
 use crate::store::{Effect, Store, bytes, parts, text};
 
@@ -39,7 +39,7 @@ impl Store {
         let page = if let Some(id) = query.id {
             let answer = self
                 .function(functions::EVENT, &[tag.head()], Effect::None, |call| {
-                    call.arg(tag.as_str()).arg(bucket(id)).arg(&id.as_uuid().as_bytes()[..]);
+                    call.arg(tag.as_str()).arg(Bucket::of(id).to_string()).arg(&id.as_uuid().as_bytes()[..]);
                 })
                 .await?;
             let found = placed(parts(answer, "event")?)?;

@@ -205,7 +205,7 @@ impl Fold {
 
     /// The body of an action is run on the input.
     fn run(&mut self, registry: &Registry, action: &ActionSpec, event: &Event, as_arguments: bool) -> Result<()> {
-        let key = RecordKey { resource: ResourceName::new(action.resource)?, id: event.record_id.clone() };
+        let key = RecordKey { resource: ResourceName::from_static(action.resource)?, id: event.record_id.clone() };
         if self.passes_over(registry.on_redacted(action.resource), &key, event)? {
             return Ok(());
         }
@@ -370,7 +370,7 @@ pub(crate) fn touches(registry: &Registry, event: &Event) -> Result<Vec<RecordKe
         Rule::Force(..) | Rule::Arguments(_) | Rule::Scrubbed => Ok(vec![event.key()]),
         Rule::Route(targets) => {
             let key = |target: &ActionSpec| {
-                Ok(RecordKey { resource: ResourceName::new(target.resource)?, id: event.record_id.clone() })
+                Ok(RecordKey { resource: ResourceName::from_static(target.resource)?, id: event.record_id.clone() })
             };
             targets.iter().map(key).collect()
         }

@@ -126,7 +126,7 @@ impl Session {
         let data = Json::from_value(&Forgotten { subject, reason })?;
         let mut event = unit.own_event(RecordKey::new(RESOURCE, RECORD)?, FORGET, data)?;
         event.id = shredded.event;
-        unit.push(Change { event: Some(event), write: None }, log_subject()?);
+        unit.push(Change { event: Some(event), write: None }, Some(log_subject()?));
         match unit.commit().await {
             Ok(committed) => Ok(committed.events.first().map_or(Position::ZERO, |event| event.position)),
             // Somebody else was faster, and has sealed it in other bytes.
@@ -190,7 +190,7 @@ impl Session {
             event.changed_attributes = Payload::Json(changed.to_json()?);
             let write =
                 RecordWrite { key: key.clone(), expected: Expected::Revision(record.revision), state: Some(state) };
-            unit.push(Change { event: Some(event), write: Some(write) }, log_subject()?);
+            unit.push(Change { event: Some(event), write: Some(write) }, Some(log_subject()?));
             match unit.commit().await {
                 Ok(_) => return Ok(true),
                 Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. } | ErrorKind::NotFound) => {}

@@ -170,7 +170,7 @@ impl Log {
             commit.changes.push(Change { event: None, write: Some(write) });
         }
         let committer = &self.engine.committer;
-        self.engine.make_sealed(&commit, &subjects, |sealed| committer.commit(sealed)).await.map(|_| ())
+        self.engine.make_sealed(commit, &subjects, |sealed| committer.commit(sealed)).await.map(|_| ())
     }
 
     /// One page of events.

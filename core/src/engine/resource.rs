@@ -98,7 +98,7 @@ pub fn compound<S: AsRef<str>>(parts: impl IntoIterator<Item = S>) -> String {
 
 /// The name of a resource, checked.
 pub(crate) fn name_of<R: Resource>() -> Result<ResourceName> {
-    ResourceName::new(R::NAME)
+    ResourceName::from_static(R::NAME)
 }
 
 /// The key of a record by its typed id.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use futures::FutureExt;
 
 use self::body::Typed;
-use self::step::{OwnWay, Progress, Step};
+use self::step::{Due, OwnWay, Progress, Step};
 use super::action::{Action, ActionKind};
 use super::context::Context;
 use super::hook::{Call, Next, NextTransaction, Transaction};
@@ -42,7 +42,7 @@ pub struct Unit {
     found: BTreeMap<Identity, Option<RecordId>>,
     written: HashMap<RecordKey, Option<WriteState>>,
     changes: Vec<Change>,
-    /// Whose data each change is.
+    /// Whose data each change is, where there is a vault.
     subjects: Vec<Subject>,
     /// The position that the log was rewound to, if the unit takes it as it is.
     accepts: Option<Position>,
@@ -237,8 +237,7 @@ impl Unit {
         let step = Step {
             engine: &engine,
             subjects,
-            commit: self.into_commit(),
-            own: Mutex::new(own),
+            due: Mutex::new(Some(Due { commit: self.into_commit(), own })),
             progress: Mutex::new(Progress::Waiting),
         };
         let told = async {
@@ -360,16 +359,16 @@ impl Unit {
         let (key, data) = (rewound::key()?, Json::from_value(&accepted)?);
         self.allow(&self.own_call(rewound::ACTION, data.clone())).await?;
         let event = self.own_event(key, rewound::ACTION, data)?;
-        self.push(Change { event: Some(event), write: None }, log_subject()?);
+        self.push(Change { event: Some(event), write: None }, Some(log_subject()?));
         self.accepts = Some(at);
         let committed = self.commit().await?;
         Ok(committed.events.first().map_or(Position::ZERO, |event| event.position))
     }
 
-    /// Adds a change of Rekindle's own.
-    pub(crate) fn push(&mut self, change: Change, subject: Subject) {
+    /// Adds a change, and whose data it is: that must be told where there is a vault.
+    pub(crate) fn push(&mut self, change: Change, subject: Option<Subject>) {
         self.changes.push(change);
-        self.subjects.push(subject);
+        self.subjects.extend(subject);
     }
 
     /// An event of Rekindle's own, in the name of the unit's actor.

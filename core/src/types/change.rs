@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::json::JsonObject;
+use super::object::JsonObject;
 
 /// The difference that the input alone does not explain.
 #[derive(Clone, Debug, Default)]

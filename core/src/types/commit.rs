@@ -157,7 +157,7 @@ impl Commit {
         let mut ids = HashSet::new();
         for change in &self.changes {
             if let Some(event) = &change.event {
-                if !ids.insert(event.id) {
+                if self.changes.len() > 1 && !ids.insert(event.id) {
                     return Err(Error::invalid(format!("the event id {} is twice in one commit", event.id)));
                 }
                 name("bytes in the name of a resource", event.resource.as_str())?;

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::object::JsonObject;
+use super::text;
 use crate::error::{Error, Result};
 
 /// The text of one JSON object.
@@ -53,13 +55,10 @@ impl Json {
     ///
     /// `Invalid` if the value does not serialize, or not to an object.
     pub fn from_value(value: &impl Serialize) -> Result<Self> {
-        let text = serde_json::to_string(value)
-            .map_err(|source| Error::invalid("a value cannot be written as JSON").with_source(source))?;
-        if text.starts_with('{') {
-            Ok(Self(Arc::from(text)))
-        } else {
-            Err(Error::invalid(format!("a value must be written as a JSON object, not {}", kind_of(&text))))
-        }
+        let take = |text: &str| if text.starts_with('{') { Ok(Self(Arc::from(text))) } else { Err(kind_of(text)) };
+        text::written(|to| serde_json::to_writer(to, value), take)
+            .map_err(|source| Error::invalid("a value cannot be written as JSON").with_source(source))?
+            .map_err(|kind| Error::invalid(format!("a value must be written as a JSON object, not {kind}")))
     }
 
     /// Reads a value from the JSON.
@@ -79,7 +78,11 @@ impl Json {
     ///
     /// `Corrupt` if the text is no JSON object, which only stored text can be.
     pub fn to_object(&self) -> Result<JsonObject> {
-        serde_json::from_str(&self.0).map_err(|source| Error::corrupt("stored JSON is no object").with_source(source))
+        JsonObject::parse(&self.0).map_err(|source| Error::corrupt("stored JSON is no object").with_source(source))
+    }
+
+    pub(super) fn text(&self) -> &Arc<str> {
+        &self.0
     }
 
     /// The text.
@@ -110,7 +113,7 @@ fn kind_of(text: &str) -> &'static str {
 const DEPTH: usize = 128;
 
 /// Whether two JSON texts mean the same.
-fn same_json(a: &str, b: &str) -> bool {
+pub(super) fn same_json(a: &str, b: &str) -> bool {
     same_to_depth(a, b, DEPTH)
 }
 
@@ -159,176 +162,8 @@ impl Serialize for Json {
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let check = deserializer.is_human_readable();
-        let text = super::text::deserialize(deserializer)?;
+        let text = text::deserialize(deserializer)?;
         if check { Self::parse(&*text).map_err(serde::de::Error::custom) } else { Ok(Self(text)) }
-    }
-}
-
-/// The members of one JSON object, in the order of their names; each value is kept as text.
-#[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct JsonObject(BTreeMap<String, Box<RawValue>>);
-
-impl JsonObject {
-    /// Whether there is a member of this name.
-    #[must_use]
-    pub fn contains(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-
-    /// The value of a member, as JSON text.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|raw| raw.get())
-    }
-
-    /// Sets a member to a value.
-    ///
-    /// # Errors
-    ///
-    /// `Invalid` if the value cannot be written as JSON.
-    pub fn set(&mut self, name: impl Into<String>, value: &impl Serialize) -> Result<()> {
-        let name = name.into();
-        let raw = serde_json::value::to_raw_value(value).map_err(|source| {
-            Error::invalid(format!("the value of {name:?} cannot be written as JSON")).with_source(source)
-        })?;
-        self.0.insert(name, raw);
-        Ok(())
-    }
-
-    /// Sets a member to a value that is JSON text.
-    ///
-    /// # Errors
-    ///
-    /// `Corrupt` if the text is no JSON.
-    pub(crate) fn set_text(&mut self, name: impl Into<String>, text: String) -> Result<()> {
-        let raw =
-            RawValue::from_string(text).map_err(|source| Error::corrupt("a value is no JSON").with_source(source))?;
-        self.0.insert(name.into(), raw);
-        Ok(())
-    }
-
-    /// Takes over the value of one member of another object, if it is there, under this name.
-    pub(crate) fn take_over(&mut self, name: &str, from: &Self, member: &str) -> bool {
-        let Some(value) = from.0.get(member) else { return false };
-        self.0.insert(name.to_owned(), value.clone());
-        true
-    }
-
-    /// Takes a member away.
-    pub fn remove(&mut self, name: &str) -> bool {
-        self.0.remove(name).is_some()
-    }
-
-    /// Takes over every member of the other.
-    pub fn merge(&mut self, other: Self) {
-        self.0.extend(other.0);
-    }
-
-    /// Takes over the members of a JSON object whose names pass: without making an object of it first.
-    ///
-    /// # Errors
-    ///
-    /// `Corrupt` if the text is no JSON object, which only stored text can be.
-    pub fn merge_json(&mut self, json: &Json, keep: impl Fn(&str) -> bool) -> Result<()> {
-        let mut members = serde_json::Deserializer::from_str(&json.0);
-        let merge = Merge { object: self, keep };
-        members.deserialize_map(merge).map_err(|source| Error::corrupt("stored JSON is no object").with_source(source))
-    }
-
-    /// Keeps the members whose names pass.
-    pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
-        self.0.retain(|name, _| keep(name));
-    }
-
-    /// The members that pass.
-    pub(crate) fn filtered(&self, mut keep: impl FnMut(&str, &str) -> bool) -> Self {
-        let kept = self.0.iter().filter(|(name, value)| keep(name, value.get()));
-        Self(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
-    }
-
-    /// The names, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
-    /// The members, sorted by name, each value as JSON text.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, raw)| (name.as_str(), raw.get()))
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether a member is there and means this JSON text.
-    #[must_use]
-    pub fn has(&self, name: &str, value: &str) -> bool {
-        self.get(name).is_some_and(|own| same_json(own, value))
-    }
-
-    /// The object as text, its members sorted by name: the one form in which Rekindle stores attributes.
-    ///
-    /// # Errors
-    ///
-    /// None that can be met; the signature leaves room for the serializer's.
-    pub fn to_json(&self) -> Result<Json> {
-        Json::from_value(self)
-    }
-}
-
-struct Merge<'a, F> {
-    object: &'a mut JsonObject,
-    keep: F,
-}
-
-impl<'de, F: Fn(&str) -> bool> Visitor<'de> for Merge<'_, F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> std::result::Result<(), A::Error> {
-        while let Some(Name(name)) = members.next_key()? {
-            let value: &RawValue = members.next_value()?;
-            if !(self.keep)(&name) {
-                continue;
-            }
-            match self.object.0.get_mut(&*name) {
-                Some(own) => *own = value.to_owned(),
-                None => {
-                    self.object.0.insert(name.into_owned(), value.to_owned());
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The name of a member, borrowed from the text unless it is written with escapes.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl FromIterator<(String, Box<RawValue>)> for JsonObject {
-    fn from_iter<I: IntoIterator<Item = (String, Box<RawValue>)>>(members: I) -> Self {
-        Self(members.into_iter().collect())
-    }
-}
-
-impl IntoIterator for JsonObject {
-    type Item = (String, Box<RawValue>);
-    type IntoIter = std::collections::btree_map::IntoIter<String, Box<RawValue>>;
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
-}
-
-impl fmt::Debug for JsonObject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter()).finish()
     }
 }
 
@@ -378,11 +213,5 @@ mod tests {
         }
         let deep = |inner: &str| format!("{}{inner}{}", "[".repeat(10_000), "]".repeat(10_000));
         assert!(same_json(&deep("1"), &deep("1")) && !same_json(&deep("1"), &deep(" 1")));
-    }
-
-    #[test]
-    fn values_of_any_size_pass_through_an_object() {
-        let text = r#"{"a":123456789012345678901234567890,"b":1.10}"#;
-        assert_eq!(Json::parse(text).unwrap().to_object().unwrap().to_json().unwrap().as_str(), text);
     }
 }

@@ -16,7 +16,7 @@ macro_rules! text_newtype {
     ($(#[$doc:meta])* $name:ident, $what:literal, $check:path) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(std::sync::Arc<str>);
+        pub struct $name(crate::types::text::Text);
 
         impl $name {
             #[doc = concat!("Checks the text and makes it a ", $what, ".")]
@@ -27,7 +27,17 @@ macro_rules! text_newtype {
             pub fn new(text: impl AsRef<str>) -> Result<Self> {
                 let text = text.as_ref();
                 $check(text, $what)?;
-                Ok(Self(std::sync::Arc::from(text)))
+                Ok(Self(text.into()))
+            }
+
+            #[doc = concat!("The same, of text that is part of the program: such a ", $what, " takes no memory of its own.")]
+            ///
+            /// # Errors
+            ///
+            /// As for [`new`](Self::new).
+            pub fn from_static(text: &'static str) -> Result<Self> {
+                $check(text, $what)?;
+                Ok(Self(crate::types::text::Text::Static(text)))
             }
 
             /// The text.
@@ -45,7 +55,7 @@ macro_rules! text_newtype {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-                let text = crate::types::text::deserialize(deserializer)?;
+                let text = crate::types::text::Text::deserialize(deserializer)?;
                 $check(&text, $what).map_err(serde::de::Error::custom)?;
                 Ok(Self(text))
             }

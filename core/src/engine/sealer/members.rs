@@ -94,7 +94,7 @@ impl Members {
         let (mut object, mut why) = (self.object.clone(), None);
         for (name, envelope) in &self.envelopes {
             match keys.open(&place(name), envelope).map_err(|error| error.at(format!("{name:?}")))? {
-                Opened::Plaintext(plaintext) => object.set_text(name.clone(), text(&plaintext)?.to_owned())?,
+                Opened::Plaintext(plaintext) => object.set_text(name.clone(), text(&plaintext)?)?,
                 Opened::Redacted(redacted) => {
                     object.set(name.clone(), &())?;
                     why = Some(redacted);

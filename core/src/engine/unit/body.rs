@@ -68,9 +68,14 @@ impl<A: Action> Body for Typed<A> {
         let key = key.ok_or_else(no_record::<A>)?;
         let after_attributes = written.as_ref().map(|_| &after_attributes);
         let resource = unit.engine.registry.resource(A::Resource::NAME)?;
-        let subject = resource.subject(&key, after_attributes.unwrap_or(&before_attributes))?;
+        let subject = if resource.is_sealed() || resource.subject_spec().is_some() {
+            Some(resource.subject(&key, after_attributes.unwrap_or(&before_attributes))?)
+        } else {
+            None
+        };
         // Who reads an event by the key of one subject alone needs all that the record is then.
-        let moved = resource.is_sealed() && !created && subject != resource.subject(&key, &before_attributes)?;
+        let moved =
+            resource.is_sealed() && !created && subject != Some(resource.subject(&key, &before_attributes)?);
         let nothing = JsonObject::default();
         let known_before = if moved { &nothing } else { &before_attributes };
         let event = event::<A>(unit, &key, &self.data, created, known_before, after_attributes)?;
@@ -111,7 +116,7 @@ fn event<A: Action>(
         id: unit.cx.new_event_id(),
         resource: key.resource.clone(),
         record_id: key.id.clone(),
-        action: ActionName::new(A::NAME)?,
+        action: ActionName::from_static(A::NAME)?,
         action_type: A::KIND.action_type(!created),
         version: A::VERSION,
         actor: unit.cx.actor.clone(),

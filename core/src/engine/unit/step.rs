@@ -14,11 +14,17 @@ use crate::types::{Commit, Committed, Subject};
 /// them.
 pub(super) struct Step<'a, 'o> {
     pub(super) engine: &'a Engine,
-    pub(super) commit: Commit,
+    /// What is to be made; `None` once it is under way.
+    pub(super) due: Mutex<Option<Due<'o>>>,
     pub(super) subjects: Vec<Subject>,
-    /// Another way to make the commit than the committer; it can be gone once.
-    pub(super) own: Mutex<Option<OwnWay<'o>>>,
     pub(super) progress: Mutex<Progress>,
+}
+
+/// A commit to be made.
+pub(super) struct Due<'a> {
+    pub(super) commit: Commit,
+    /// Another way to make it than the committer.
+    pub(super) own: Option<OwnWay<'a>>,
 }
 
 /// A way of the caller's to make a commit.
@@ -57,9 +63,9 @@ impl Step<'_, '_> {
     }
 
     /// Makes the commit by another way, once: if a key has changed since it was sealed, that is told.
-    async fn by_own_way(&self, own: OwnWay<'_>) -> Result<Committed> {
-        let Some(sealer) = &self.engine.sealer else { return own(self.commit.clone()).await };
-        let (sealed, keys) = sealer.seal(&self.commit, &self.subjects, true).await?;
+    async fn by_own_way(&self, commit: Commit, own: OwnWay<'_>) -> Result<Committed> {
+        let Some(sealer) = &self.engine.sealer else { return own(commit).await };
+        let (sealed, keys) = sealer.seal(&commit, &self.subjects, true).await?;
         own(sealed).await.inspect_err(|_| sealer.vault.are_outdated(&keys))
     }
 
@@ -88,19 +94,20 @@ impl Step<'_, '_> {
 #[async_trait]
 impl CommitStep for Step<'_, '_> {
     async fn commit(&self) -> Result<Committed> {
-        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let due = self.due.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Due { commit, own }) = due else { return Err(Error::invalid("a commit was run twice")) };
         if let Some(own) = own {
             self.is_at(Progress::UnderWay);
-            let made = self.by_own_way(own).await;
+            let made = self.by_own_way(commit, own).await;
             self.is_at(Progress::Ended(made.clone()));
             return made;
         }
-        if self.commit.changes.is_empty() && self.commit.checks.is_empty() {
+        if commit.changes.is_empty() && commit.checks.is_empty() {
             self.is_at(Progress::Ended(Ok(Committed::default())));
             return Ok(Committed::default());
         }
         self.is_at(Progress::UnderWay);
-        let made = self.engine.make_sealed(&self.commit, &self.subjects, |sealed| self.resolve(sealed)).await;
+        let made = self.engine.make_sealed(commit, &self.subjects, |sealed| self.resolve(sealed)).await;
         self.is_at(Progress::Ended(made.clone()));
         made
     }
