@@ -57,6 +57,11 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
     Ok(report)
 }
 
+/// So many commits are made before others are measured, where there is a server: connections are made in this time, and plans.
+pub(super) fn warm_up(callers: usize) -> usize {
+    (callers * 4).max(100)
+}
+
 /// Commits a second, and each commit's latency in microseconds. Each commit makes a record.
 pub(super) async fn record(log: &Log, callers: usize, commits: usize) -> Result<(f64, Histogram<u64>)> {
     record_many(log, callers, commits, 1).await

@@ -1,5 +1,6 @@
 //! Group commit as one writes it by hand, for the raw baselines.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -16,10 +17,15 @@ pub(super) trait Writer: Send + 'static {
 }
 
 /// Makes so many commits: each caller hands one at a time to one task and waits for its position; the task takes what is there,
-/// has it written, and answers each. Gives the time.
-pub(super) async fn commit(commits: usize, callers: usize, mut writer: impl Writer) -> Result<Duration> {
+/// has it written, and answers each. The first ones are a warm-up. Gives the time of the others.
+pub(super) async fn commit(commits: usize, warm_up: usize, callers: usize, writer: impl Writer) -> Result<Duration> {
+    let (_, writer) = make(0..warm_up, callers, writer).await?;
+    make(warm_up..commits, callers, writer).await.map(|(took, _)| took)
+}
+
+async fn make<W: Writer>(commits: Range<usize>, callers: usize, mut writer: W) -> Result<(Duration, W)> {
     let (sender, mut receiver) = mpsc::channel::<(usize, oneshot::Sender<usize>)>(callers);
-    let next = Arc::new(AtomicUsize::new(0));
+    let next = Arc::new(AtomicUsize::new(commits.start));
     let started = Instant::now();
     let tasks: Vec<_> = (0..callers)
         .map(|_| {
@@ -27,7 +33,7 @@ pub(super) async fn commit(commits: usize, callers: usize, mut writer: impl Writ
             tokio::spawn(async move {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    if at >= commits {
+                    if at >= commits.end {
                         return Some(());
                     }
                     let (answer, answered) = oneshot::channel();
@@ -39,7 +45,7 @@ pub(super) async fn commit(commits: usize, callers: usize, mut writer: impl Writ
         .collect();
     drop(sender);
     let gathering = tokio::spawn(async move {
-        let (mut position, mut group, mut answers) = (0, Vec::new(), Vec::new());
+        let (mut position, mut group, mut answers) = (commits.start, Vec::new(), Vec::new());
         while let Some((first, answer)) = receiver.recv().await {
             group.push(first);
             answers.push(answer);
@@ -66,12 +72,12 @@ pub(super) async fn commit(commits: usize, callers: usize, mut writer: impl Writ
                 let _ = answer.send(position);
             }
         }
-        Ok::<_, String>(())
+        Ok::<_, String>(writer)
     });
     let mut gone = false;
     for task in tasks {
         gone |= task.await?.is_none();
     }
-    gathering.await??;
-    if gone { Err("the task that writes is gone".into()) } else { Ok(started.elapsed()) }
+    let writer = gathering.await??;
+    if gone { Err("the task that writes is gone".into()) } else { Ok((started.elapsed(), writer)) }
 }

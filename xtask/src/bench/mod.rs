@@ -28,7 +28,7 @@ pub(crate) struct Options {
 }
 
 const USAGE: &str = "\
-usage: cargo xtask bench NAME [--backend sled|postgres|redis] [--rounds N] [--events N] [--callers N,N,..] [--json FILE] [--vault]
+usage: cargo xtask bench NAME [--backend sled|postgres|redis] [--rounds N] [--events N] [--callers N,N,..] [--workers N] [--json FILE] [--vault]
 
   commit   commits a second at several numbers of callers, beside raw loops that write the same rows
   replay   replayed events a second and peak memory
@@ -41,13 +41,15 @@ usage: cargo xtask bench NAME [--backend sled|postgres|redis] [--rounds N] [--ev
 With --vault, `commit` and `replay` measure a log with a vault beside the same without one.
 
 With postgres and redis, servers of their own are started; REKINDLE_TEST_POSTGRES_URL and REKINDLE_TEST_REDIS_URL do not
-count here. With redis, commits are measured with the AOF off, and synced always.";
+count here. With redis, commits are measured with the AOF off, and synced always. A server takes a core of its own: beside
+one, the callers of `commit`, Rekindle's and raw ones alike, have a runtime with one worker less than there are cores; else
+there is one for each core. --workers sets it.";
 
 /// Runs one benchmark.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let Some((name, rest)) = args.split_first() else { return Err(USAGE.to_owned()) };
     if let ("replay-round", [folder]) = (name.as_str(), rest) {
-        return runtime()?.block_on(replay::measure(folder.as_ref())).map_err(|error| error.to_string());
+        return runtime(cores())?.block_on(replay::measure(folder.as_ref())).map_err(|error| error.to_string());
     }
     let events = match name.as_str() {
         "replay" | "scan" | "growth" | "import" | "memory" => 1_000_000,
@@ -55,6 +57,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     };
     let mut options = Options { rounds: 5, events, callers: vec![1, 8, 32, 128, 512], json: None, vault: false };
     let mut backend = "sled";
+    let mut workers = None;
     let mut rest = rest.iter();
     while let Some(option) = rest.next() {
         if option == "--vault" {
@@ -71,6 +74,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
                 return Err(format!("there is no benchmark of the backend {value:?}: {known}"));
             }
             "--rounds" => options.rounds = number(value)?.max(1) as usize,
+            "--workers" => workers = Some(number(value)?.max(1) as usize),
             "--events" => options.events = number(value)?,
             "--callers" => {
                 options.callers = value.split(',').map(|n| number(n).map(|n| n as usize)).collect::<Result<_, _>>()?;
@@ -79,7 +83,10 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
             _ => return Err(format!("unknown option {option}\n\n{USAGE}")),
         }
     }
-    let report = runtime()?.block_on(async {
+    let beside_a_server = name == "commit" && backend != "sled";
+    let workers = workers.unwrap_or(if beside_a_server { (cores() - 1).max(1) } else { cores() });
+    println!("{} cores, {workers} workers", cores());
+    let report = runtime(workers)?.block_on(async {
         match name.as_str() {
             _ if options.vault => vault::run(name, backend, &options).await,
             _ if backend == "postgres" => postgres::run(name, &options).await,
@@ -94,6 +101,11 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     report.and_then(|report| report.finish(options.json.as_deref())).map_err(|error| error.to_string())
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, String> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn runtime(workers: usize) -> Result<tokio::runtime::Runtime, String> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(workers).enable_all().build().map_err(|error| error.to_string())
 }

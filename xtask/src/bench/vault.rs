@@ -10,7 +10,7 @@ use rekindle_test_servers::{Aof, Fsync, Postgres, Redis, fresh_prefix};
 use tempfile::TempDir;
 
 use super::Options;
-use super::commit::record_many;
+use super::commit::{record_many, warm_up};
 use super::report::{Report, Result, ratios};
 use super::work::{CACHE, fill, start};
 
@@ -68,6 +68,7 @@ async fn commit(place: &Place, options: &Options, report: &mut Report) -> Result
         for round in 0..=options.rounds {
             for (vault, rates) in [false, true].into_iter().zip(&mut rates) {
                 let (log, _folder) = place.log(vault).await?;
+                record_many(&log, callers, warm_up(callers), each).await?;
                 let (rate, _) = record_many(&log, callers, commits, each).await?;
                 log.shutdown().await?;
                 if round > 0 {

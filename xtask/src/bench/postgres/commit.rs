@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rekindle_test_servers::Postgres;
 
 use super::super::Options;
-use super::super::commit::record;
+use super::super::commit::{record, warm_up};
 use super::super::report::{Report, Result, ratios};
 use super::raw::Rows;
 
@@ -14,17 +14,18 @@ const SINGLES: usize = 1_500;
 
 pub(super) async fn run(server: &Postgres, options: &Options, report: &mut Report) -> Result<()> {
     for &callers in &options.callers {
-        let commits = (callers * 300).clamp(1_500, 30_000);
+        let (commits, warm_up) = ((callers * 300).clamp(1_500, 60_000), warm_up(callers));
         let (mut ours, mut grouped, mut blind, mut naive) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut p50, mut p99) = (Vec::new(), Vec::new());
         for round in 0..=options.rounds {
             let schema = server.fresh_schema();
             let log = super::open(server.url(), &schema).await?;
+            record(&log, callers, warm_up).await?;
             let (rate, latency) = record(&log, callers, commits).await?;
             log.shutdown().await?;
             let rows = Arc::new(Rows::read(server, &schema).await?);
-            let raw_grouped = commits as f64 / rows.write_for_callers(server, callers).await?.as_secs_f64();
-            let raw = commits as f64 / rows.write(server, commits, callers).await?.as_secs_f64();
+            let raw_grouped = commits as f64 / rows.write_for_callers(server, warm_up, callers).await?.as_secs_f64();
+            let raw = commits as f64 / rows.write(server, warm_up, callers).await?.as_secs_f64();
             let singles = SINGLES.min(commits);
             let slow = singles as f64 / rows.naive(server, singles, callers).await?.as_secs_f64();
             super::drop_schema(server, &schema).await?;

@@ -115,27 +115,36 @@ impl Rows {
         Ok(schema)
     }
 
-    /// Writes the first `commits`, `group` of them in each statement; gives the time.
-    pub(super) async fn write(&self, server: &Postgres, commits: usize, group: usize) -> Result<Duration> {
+    /// Writes them all, `group` of them in each statement; gives the time without that of the warm-up.
+    pub(super) async fn write(&self, server: &Postgres, warm_up: usize, group: usize) -> Result<Duration> {
         let schema = Self::empty(server).await?;
         let mut connection = connect(server).await?;
         let group_statement = group_statement(&schema);
-        let started = Instant::now();
-        for group in self.commits[..commits].chunks(group) {
-            write_group(&mut connection, &group_statement, &group.iter().collect::<Vec<_>>()).await?;
+        let (first, others) = self.commits.split_at(warm_up);
+        let mut started = Instant::now();
+        for commits in [first, others] {
+            started = Instant::now();
+            for group in commits.chunks(group) {
+                write_group(&mut connection, &group_statement, &group.iter().collect::<Vec<_>>()).await?;
+            }
         }
         let took = started.elapsed();
         super::drop_schema(server, &schema).await?;
         Ok(took)
     }
 
-    /// Writes them all for so many callers by group commit: one statement for those that wait. Gives the time.
-    pub(super) async fn write_for_callers(self: &Arc<Self>, server: &Postgres, callers: usize) -> Result<Duration> {
+    /// Writes them all for so many callers by group commit: one statement for those that wait. Gives the time without that of
+    /// the warm-up.
+    pub(super) async fn write_for_callers(
+        self: &Arc<Self>,
+        server: &Postgres,
+        warm_up: usize,
+        callers: usize,
+    ) -> Result<Duration> {
         let schema = Self::empty(server).await?;
         let (rows, connection) = (Arc::clone(self), connect(server).await?);
-        let took =
-            group::commit(self.commits.len(), callers, Grouped { rows, connection, text: group_statement(&schema) });
-        let took = took.await?;
+        let writer = Grouped { rows, connection, text: group_statement(&schema) };
+        let took = group::commit(self.commits.len(), warm_up, callers, writer).await?;
         super::drop_schema(server, &schema).await?;
         Ok(took)
     }

@@ -11,27 +11,28 @@ use rekindle::types::Commit;
 use rekindle_test_servers::{Redis, fresh_prefix};
 
 use super::super::Options;
-use super::super::commit::record;
+use super::super::commit::{record, warm_up};
 use super::super::report::{Report, Result, ratios};
 use super::raw::Rows;
 
 pub(super) async fn run(server: &Redis, aof: &str, options: &Options, report: &mut Report) -> Result<()> {
     for &callers in &options.callers {
-        let commits = (callers * 400).clamp(4_000, 60_000);
+        let (commits, warm_up) = ((callers * 400).clamp(4_000, 60_000), warm_up(callers));
         let (mut ours, mut alone, mut raw, mut grouped) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut p50, mut p99) = (Vec::new(), Vec::new());
         for round in 0..=options.rounds {
             let prefix = fresh_prefix();
             let log = super::open(server.url(), &prefix).await?;
+            record(&log, callers, warm_up).await?;
             let (rate, latency) = record(&log, callers, commits).await?;
             log.shutdown().await?;
             let rows = Arc::new(Rows::read(server, &prefix).await?);
             super::flush(server).await?;
-            let of_store = commits as f64 / store_alone(server, &rows, callers).await?.as_secs_f64();
+            let of_store = commits as f64 / store_alone(server, &rows, warm_up, callers).await?.as_secs_f64();
             super::flush(server).await?;
-            let raw_rate = commits as f64 / rows.write(server, callers).await?.as_secs_f64();
+            let raw_rate = commits as f64 / rows.write(server, warm_up, callers).await?.as_secs_f64();
             super::flush(server).await?;
-            let grouped_rate = commits as f64 / rows.write_for_callers(server, callers).await?.as_secs_f64();
+            let grouped_rate = commits as f64 / rows.write_for_callers(server, warm_up, callers).await?.as_secs_f64();
             super::flush(server).await?;
             if round == 0 {
                 println!(
@@ -65,12 +66,18 @@ pub(super) async fn run(server: &Redis, aof: &str, options: &Options, report: &m
 }
 
 /// The same commits, made ready before, handed to the store in the batches that the raw calls are made in.
-async fn store_alone(server: &Redis, rows: &Rows, callers: usize) -> Result<Duration> {
+async fn store_alone(server: &Redis, rows: &Rows, warm_up: usize, callers: usize) -> Result<Duration> {
     let store = RedisBackend::connect_with(server.url(), RedisConfig::new().with_prefix(fresh_prefix())).await?;
     let log = LogId::new("main")?;
     let calls = callers.min(2);
     let size = (callers / calls).max(1);
     let commits = rows.commits(&log)?;
+    let (first, others) = commits.split_at(warm_up);
+    commit_batches(&store, first, calls, size).await?;
+    commit_batches(&store, others, calls, size).await
+}
+
+async fn commit_batches(store: &RedisBackend, commits: &[Commit], calls: usize, size: usize) -> Result<Duration> {
     let batches: VecDeque<Vec<Commit>> = commits.chunks(size).map(<[Commit]>::to_vec).collect();
     let batches = Arc::new(Mutex::new(batches));
     let started = Instant::now();

@@ -1,5 +1,6 @@
 //! Raw calls that write the rows that Rekindle wrote, many commits in one call of one function.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -86,12 +87,27 @@ impl Rows {
     }
 
     /// Writes them all, as many in flight as there are callers: two calls with half of them each, as callers that wait for
-    /// their answers come together in two groups. Gives the time.
-    pub(super) async fn write(self: &Arc<Self>, server: &Redis, callers: usize) -> Result<Duration> {
+    /// their answers come together in two groups. Gives the time without that of the warm-up.
+    pub(super) async fn write(
+        self: &Arc<Self>,
+        server: &Redis,
+        warm_up: usize,
+        callers: usize,
+    ) -> Result<Duration> {
         let connection = loaded(server).await?;
+        self.write_calls(&connection, 0..warm_up, callers).await?;
+        self.write_calls(&connection, warm_up..self.0.len(), callers).await
+    }
+
+    async fn write_calls(
+        self: &Arc<Self>,
+        connection: &MultiplexedConnection,
+        rows: Range<usize>,
+        callers: usize,
+    ) -> Result<Duration> {
         let calls = callers.min(2);
         let group = (callers / calls).max(1);
-        let next = Arc::new(AtomicUsize::new(0));
+        let (next, end) = (Arc::new(AtomicUsize::new(rows.start)), rows.end);
         let started = Instant::now();
         let tasks: Vec<_> = (0..calls)
             .map(|_| {
@@ -99,7 +115,7 @@ impl Rows {
                 tokio::spawn(async move {
                     loop {
                         let first = next.fetch_add(group, Ordering::Relaxed);
-                        let Some(group) = rows.0.get(first..(first + group).min(rows.0.len())) else { return Ok(()) };
+                        let Some(group) = rows.0.get(first..(first + group).min(end)) else { return Ok(()) };
                         if group.is_empty() {
                             return redis::RedisResult::Ok(());
                         }
@@ -114,10 +130,16 @@ impl Rows {
         Ok(started.elapsed())
     }
 
-    /// Writes them all for so many callers by group commit: one call for those that wait. Gives the time.
-    pub(super) async fn write_for_callers(self: &Arc<Self>, server: &Redis, callers: usize) -> Result<Duration> {
+    /// Writes them all for so many callers by group commit: one call for those that wait. Gives the time without that of the
+    /// warm-up.
+    pub(super) async fn write_for_callers(
+        self: &Arc<Self>,
+        server: &Redis,
+        warm_up: usize,
+        callers: usize,
+    ) -> Result<Duration> {
         let (rows, connection) = (Arc::clone(self), loaded(server).await?);
-        group::commit(self.0.len(), callers, Grouped { rows, connection }).await
+        group::commit(self.0.len(), warm_up, callers, Grouped { rows, connection }).await
     }
 }
 
