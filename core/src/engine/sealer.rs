@@ -54,23 +54,25 @@ impl Sealer {
         subjects: &[Subject],
         again: bool,
     ) -> Result<(Commit, SealKeys)> {
-        let (mut all, mut new) = (HashSet::new(), HashSet::new());
+        let (mut all, mut new) = (Vec::with_capacity(subjects.len() * 2), HashSet::new());
         for (change, subject) in commit.changes.iter().zip(subjects) {
-            all.insert(subject.clone());
+            all.push(subject.clone());
             if let Some(event) = &change.event
                 && self.seals_everything()
             {
-                all.insert(metadata_subject(event, subject)?);
+                all.push(metadata_subject(event, subject)?);
             }
             // A record that comes to be has no keys yet, in all likelihood; if it has, the commit is sealed again.
             if let Some(write) = change.write.as_ref().filter(|write| write.expected == Expected::Absent)
-                && Subject::of_record(&write.key)? == *subject
+                && subject.is_of_record(&write.key)
             {
                 new.insert(subject.clone());
             }
         }
+        all.sort_unstable();
+        all.dedup();
         let likely_new = |subject: &Subject| !again && new.contains(subject);
-        let mut keys = self.vault.keys_to_seal(&commit.log, all.into_iter().collect(), likely_new).await?;
+        let mut keys = self.vault.keys_to_seal(&commit.log, all, likely_new).await?;
         let mut sealed = Commit {
             guards: mem::take(&mut keys.guards),
             keys: mem::take(&mut keys.writes),
@@ -247,11 +249,13 @@ impl Sealer {
         for event in &events {
             for section in [&event.data, &event.changed_attributes, &event.metadata] {
                 let found = match section {
-                    Payload::Sealed(envelope) => key_of(envelope).map(|id| vec![id]),
-                    Payload::Json(json) => self.expect_sealed(event).and_then(|()| Self::keys_in(json)),
-                    Payload::Redacted { .. } => Ok(Vec::new()),
+                    Payload::Sealed(envelope) => key_of(envelope).map(|id| ids.push(id)),
+                    Payload::Json(json) => {
+                        self.expect_sealed(event).and_then(|()| Self::keys_in(json)).map(|found| ids.extend(found))
+                    }
+                    Payload::Redacted { .. } => Ok(()),
                 };
-                ids.extend(found.map_err(|error| in_event(event, error))?);
+                found.map_err(|error| in_event(event, error))?;
                 bytes += section.size();
             }
         }
@@ -260,8 +264,9 @@ impl Sealer {
         }
         let keys = self.vault.keys_to_open(log, ids).await?;
         let open = move |mut events: Vec<Event>| {
+            let mut opener = keys.opener();
             for event in &mut events {
-                open_event(&keys, event).map_err(|error| in_event(event, error))?;
+                open_event(&mut opener, event).map_err(|error| in_event(event, error))?;
             }
             Ok(events)
         };
@@ -296,9 +301,10 @@ impl Sealer {
             return Ok(());
         }
         let keys = self.vault.keys_to_open(log, ids).await?;
+        let mut opener = keys.opener();
         for (place, members) in sealed {
             let Some((key, attributes)) = records.get_mut(place).map(|record| &mut **record) else { continue };
-            let opened = members.open(&keys, |member| Place::in_record(key, member));
+            let opened = members.open(&mut opener, |member| Place::in_record(key, member));
             let (object, _) = opened.map_err(|error| at(key, error))?;
             *attributes = object.to_json()?;
         }

@@ -398,12 +398,12 @@ mod tests {
             own.retain(|name| name != "b");
             map.remove("b");
 
-            prop_assert_eq!(own.to_json().unwrap().as_str(), serde_json::to_string(&map).unwrap());
+            prop_assert_eq!(own.to_json().unwrap().to_string(), serde_json::to_string(&map).unwrap());
             let read: JsonObject = serde_json::from_str(own.to_json().unwrap().as_str()).unwrap();
             prop_assert_eq!(serde_json::to_string(&read).unwrap(), serde_json::to_string(&map).unwrap());
             prop_assert_eq!(own.names().map(str::to_owned).collect::<Vec<_>>(), map.keys().cloned().collect::<Vec<_>>());
             for (name, value) in &map {
-                prop_assert_eq!(own.get(name), Some(value.to_string().as_str()));
+                prop_assert_eq!(own.get(name).map(str::to_owned), Some(value.to_string()));
             }
         }
     }

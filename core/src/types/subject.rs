@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::actor::Actor;
 use super::name::text_newtype;
 use super::record::RecordKey;
+use super::text::Text;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The longest subject, in bytes of UTF-8: that of a record with the longest name and id.
@@ -37,13 +38,19 @@ fn check_subject(text: &str, what: &str) -> Result<()> {
 }
 
 impl Subject {
+    fn of_parts(parts: &[&str]) -> Result<Self> {
+        let text = Text::of_parts(parts);
+        check_subject(&text, "subject")?;
+        Ok(Self(text))
+    }
+
     /// The subject that a record is, unless its resource names another.
     ///
     /// # Errors
     ///
     /// None that can be met: the longest record key fits.
     pub fn of_record(key: &RecordKey) -> Result<Self> {
-        Self::new(format!("{}/{}", key.resource, key.id))
+        Self::of_parts(&[key.resource.as_str(), "/", key.id.as_str()])
     }
 
     /// The subject that an actor is: the metadata of what it does is sealed for it.
@@ -52,7 +59,7 @@ impl Subject {
     ///
     /// None that can be met: the longest actor fits.
     pub fn of_actor(actor: &Actor) -> Result<Self> {
-        Self::new(format!("actor:{actor}"))
+        Self::of_parts(&["actor:", actor.kind().as_str(), "/", actor.id()])
     }
 
     /// A subject by a name of your own, such as the value of an attribute that is marked `#[resource(subject)]`.
@@ -64,12 +71,18 @@ impl Subject {
         if name.is_empty() {
             return Err(Error::invalid("the name of a subject is empty"));
         }
-        Self::new(format!("named:{name}"))
+        Self::of_parts(&["named:", name])
     }
 
     /// A subject of Rekindle's own.
     pub(crate) fn reserved(name: &str) -> Result<Self> {
-        Self::new(format!("rekindle:{name}"))
+        Self::of_parts(&["rekindle:", name])
+    }
+
+    /// Whether it is this record.
+    pub(crate) fn is_of_record(&self, key: &RecordKey) -> bool {
+        let id = self.as_str().strip_prefix(key.resource.as_str()).and_then(|rest| rest.strip_prefix('/'));
+        id == Some(key.id.as_str())
     }
 
     /// The record that it is, if it is one.
@@ -89,6 +102,8 @@ mod tests {
         let record = Subject::of_record(&RecordKey::new("shop.customer", "a/b:c").unwrap()).unwrap();
         assert_eq!(record.as_str(), "shop.customer/a/b:c");
         assert_eq!(record.record(), Some(RecordKey::new("shop.customer", "a/b:c").unwrap()));
+        assert!(record.is_of_record(&RecordKey::new("shop.customer", "a/b:c").unwrap()));
+        assert!(!record.is_of_record(&RecordKey::new("shop.custom", "a/b:c").unwrap()));
         for other in [
             Subject::of_actor(&Actor::new("user", "42").unwrap()).unwrap(),
             Subject::named("shop.customer/7").unwrap(),

@@ -71,6 +71,18 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
+impl Text {
+    /// These parts, one after the other.
+    pub(super) fn of_parts(parts: &[&str]) -> Self {
+        let write = |to: &mut Vec<u8>| {
+            parts.iter().for_each(|part| to.extend_from_slice(part.as_bytes()));
+            Ok(())
+        };
+        // Text put together is text.
+        written(write, |text| Self::from(text)).unwrap_or_else(|_| Self::from(parts.concat().as_str()))
+    }
+}
+
 /// Reads text. (serde's own way to an `Arc<str>` leads over a `String`; rows hold many texts, and replays read many rows.)
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
     struct Shared;

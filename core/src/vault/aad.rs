@@ -46,6 +46,13 @@ impl<'a> Place<'a> {
     /// The associated data.
     pub(crate) fn aad(&self, log: &LogId, subject: &Subject) -> Vec<u8> {
         let mut aad = Vec::with_capacity(256);
+        self.write_aad(log, subject, &mut aad);
+        aad
+    }
+
+    /// Writes the associated data in the place of what is there.
+    pub(super) fn write_aad(&self, log: &LogId, subject: &Subject, aad: &mut Vec<u8>) {
+        aad.clear();
         let mut part = |bytes: &[u8]| {
             // Every part is far below 4 GiB: its limits see to that.
             aad.extend(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
@@ -63,6 +70,5 @@ impl<'a> Place<'a> {
             Section::Whole(section) => part(section.as_bytes()),
             Section::Member(section, member) => part(format!("{section}/{member}").as_bytes()),
         }
-        aad
     }
 }

@@ -1,12 +1,13 @@
 //! Keys that were unwrapped, for a while.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher, BuildHasherDefault, Hash};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
+use super::by_id::FirstBytes;
 use super::crypto::SealingKey;
 use crate::types::{KeyId, KeyVersion, LogId, Redacted, Subject};
 
@@ -22,7 +23,7 @@ struct State {
     /// Logs by number, so that keys of the maps are small.
     logs: HashMap<LogId, u32>,
     by_subject: LruCache<(u32, Subject), (Current, Instant)>,
-    by_id: LruCache<(u32, KeyId), (Known, Instant)>,
+    by_id: LruCache<(u32, KeyId), (Known, Instant), BuildHasherDefault<FirstBytes>>,
 }
 
 /// The key that is sealed by for a subject.
@@ -59,7 +60,7 @@ impl State {
 }
 
 /// Puts something in, and drops what was used the longest ago if there is too much.
-fn put<K: Hash + Eq, V>(cache: &mut LruCache<K, V>, capacity: usize, key: K, value: V) {
+fn put<K: Hash + Eq, V, S: BuildHasher>(cache: &mut LruCache<K, V, S>, capacity: usize, key: K, value: V) {
     cache.put(key, value);
     while cache.len() > capacity {
         cache.pop_lru();
@@ -68,7 +69,11 @@ fn put<K: Hash + Eq, V>(cache: &mut LruCache<K, V>, capacity: usize, key: K, val
 
 impl Cache {
     pub(super) fn new(capacity: usize, time: Duration) -> Self {
-        let state = State { logs: HashMap::new(), by_subject: LruCache::unbounded(), by_id: LruCache::unbounded() };
+        let state = State {
+            logs: HashMap::new(),
+            by_subject: LruCache::unbounded(),
+            by_id: LruCache::unbounded_with_hasher(BuildHasherDefault::default()),
+        };
         Self { state: Mutex::new(state), capacity, time }
     }
 

@@ -6,14 +6,14 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chacha20poly1305::aead::{Aead, AeadInOut, Payload};
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use chacha20poly1305::aead::AeadInOut;
+use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::envelope::{self, Envelope, NONCE};
+use super::envelope::{self, Envelope, NONCE, TAG};
 use crate::error::{Error, ErrorKind, Result, VaultFault};
 use crate::types::KeyId;
 
@@ -109,11 +109,24 @@ impl SealingKey {
 
     /// Opens an envelope that was sealed by this key.
     pub(super) fn open(&self, envelope: &Envelope<'_>, aad: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+        let mut plaintext = Zeroizing::default();
+        self.open_to(envelope, aad, &mut plaintext)?;
+        Ok(plaintext)
+    }
+
+    /// Opens one in the place of what is there. If it fails, nothing is there.
+    pub(super) fn open_to(
+        &self,
+        envelope: &Envelope<'_>,
+        aad: &[u8],
+        plaintext: &mut Zeroizing<Vec<u8>>,
+    ) -> Result<()> {
+        plaintext.clear();
         if envelope.key != self.id {
             let message = format!("it was sealed by the key {}, and not by {}", envelope.key, self.id);
             return Err(Error::vault(VaultFault::WrongKey, message));
         }
-        self.cipher.open(envelope.nonce, aad, envelope.sealed)
+        self.cipher.open(envelope.nonce, aad, envelope.sealed, plaintext)
     }
 
     /// The value of an identity as an index holds it: the same for the same value, and nothing to whoever lacks the key.
@@ -142,11 +155,28 @@ impl Cipher {
         Ok(())
     }
 
-    pub(super) fn open(&self, nonce: &[u8; NONCE], aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-        match self.0.decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad }) {
-            Ok(plaintext) => Ok(Zeroizing::new(plaintext)),
-            Err(_) => Err(Error::vault(VaultFault::Tampered, "it was changed, or moved from where it belongs")),
+    /// Puts the plaintext in the place of what is there. If it fails, nothing is there.
+    pub(super) fn open(
+        &self,
+        nonce: &[u8; NONCE],
+        aad: &[u8],
+        sealed: &[u8],
+        plaintext: &mut Zeroizing<Vec<u8>>,
+    ) -> Result<()> {
+        let tampered = || Error::vault(VaultFault::Tampered, "it was changed, or moved from where it belongs");
+        let (ciphertext, tag) = sealed.split_last_chunk::<TAG>().ok_or_else(tampered)?;
+        if plaintext.capacity() < ciphertext.len() {
+            // A vector that grows leaves what was in it behind.
+            *plaintext = Zeroizing::new(Vec::with_capacity(ciphertext.len().next_power_of_two()));
         }
+        plaintext.clear();
+        plaintext.extend(ciphertext);
+        let opened =
+            self.0.decrypt_inout_detached(&XNonce::from(*nonce), aad, plaintext.as_mut_slice().into(), &Tag::from(*tag));
+        opened.map_err(|_| {
+            plaintext.clear();
+            tampered()
+        })
     }
 }
 

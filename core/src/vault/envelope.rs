@@ -7,7 +7,7 @@ pub(super) const VERSION: u8 = 1;
 /// XChaCha20-Poly1305, its key derived by HKDF-SHA256.
 pub(super) const SUITE: u8 = 1;
 pub(super) const NONCE: usize = 24;
-const TAG: usize = 16;
+pub(super) const TAG: usize = 16;
 const HEAD: usize = 2 + 32 + NONCE;
 
 /// What an envelope adds to the plaintext, in bytes.

@@ -9,6 +9,7 @@
 //! `docs/vault-format.md`, byte by byte.
 
 mod aad;
+mod by_id;
 mod cache;
 mod canary;
 mod crypto;
@@ -37,6 +38,6 @@ pub use shred::SubjectStatus;
 pub(crate) use aad::{Place, Section};
 pub(crate) use crypto::IndexKey;
 pub(crate) use handle::Sealed;
-pub(crate) use open::{OpenKeys, Opened, key_of};
+pub(crate) use open::{Opened, Opener, key_of};
 pub(crate) use seal::SealKeys;
 pub(crate) use shred::Shredded;

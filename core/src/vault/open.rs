@@ -1,11 +1,12 @@
 //! Opening: the keys of a page, and what they open.
 
-use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
 use zeroize::Zeroizing;
 
 use super::Vault;
 use super::aad::Place;
+use super::by_id::ById;
 use super::cache::Known;
 use super::envelope;
 use super::ring::{Material, Ring};
@@ -15,15 +16,22 @@ use crate::types::{KeyId, LogId, Redacted};
 /// The keys that something is opened with.
 pub(crate) struct OpenKeys {
     pub(super) log: LogId,
-    pub(super) keys: HashMap<KeyId, Known>,
+    pub(super) keys: ById<Known>,
+}
+
+/// Opens envelopes one after the other.
+pub(crate) struct Opener<'a> {
+    keys: &'a OpenKeys,
+    aad: Vec<u8>,
+    plaintext: Zeroizing<Vec<u8>>,
 }
 
 /// What was in an envelope.
-pub(crate) enum Opened {
+pub(crate) enum Opened<'a> {
     /// This.
-    Plaintext(Zeroizing<Vec<u8>>),
+    Plaintext(&'a [u8]),
     /// It was sealed for a subject that was forgotten.
-    Redacted(Redacted),
+    Redacted(&'a Redacted),
 }
 
 /// The key that an envelope was sealed with.
@@ -40,7 +48,7 @@ impl Vault {
     pub(crate) async fn keys_to_open(&self, log: &LogId, mut ids: Vec<KeyId>) -> Result<OpenKeys> {
         ids.sort_unstable();
         ids.dedup();
-        let mut keys = HashMap::with_capacity(ids.len());
+        let mut keys = ById::with_capacity_and_hasher(ids.len(), BuildHasherDefault::default());
         let mut unknown = Vec::new();
         for (id, cached) in ids.iter().zip(self.cache.known(log, &ids)) {
             match cached {
@@ -82,18 +90,26 @@ impl Vault {
 }
 
 impl OpenKeys {
+    pub(crate) fn opener(&self) -> Opener<'_> {
+        Opener { keys: self, aad: Vec::with_capacity(256), plaintext: Zeroizing::default() }
+    }
+}
+
+impl Opener<'_> {
     /// Opens an envelope, in its place.
     ///
     /// # Errors
     ///
     /// `Vault` with `UnknownKey` if its key is not in the store, `Tampered` if it was changed or moved.
-    pub(crate) fn open(&self, place: &Place<'_>, envelope: &[u8]) -> Result<Opened> {
+    pub(crate) fn open(&mut self, place: &Place<'_>, envelope: &[u8]) -> Result<Opened<'_>> {
         let envelope = envelope::read(envelope)?;
-        match self.keys.get(&envelope.key) {
+        match self.keys.keys.get(&envelope.key) {
             Some(Known::Key(subject, key)) => {
-                key.open(&envelope, &place.aad(&self.log, subject)).map(Opened::Plaintext)
+                place.write_aad(&self.keys.log, subject, &mut self.aad);
+                key.open_to(&envelope, &self.aad, &mut self.plaintext)?;
+                Ok(Opened::Plaintext(&self.plaintext))
             }
-            Some(Known::Destroyed(redacted)) => Ok(Opened::Redacted(redacted.clone())),
+            Some(Known::Destroyed(redacted)) => Ok(Opened::Redacted(redacted)),
             None => {
                 let message = format!("it was sealed by the key {}, which is not in the store", envelope.key);
                 Err(Error::vault(VaultFault::UnknownKey, message))

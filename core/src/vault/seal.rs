@@ -26,6 +26,8 @@ pub(crate) struct SealKeys {
     /// The subjects of those.
     made: Vec<Subject>,
     nonces: Vec<[u8; NONCE]>,
+    /// The associated data of the last one.
+    aad: Vec<u8>,
 }
 
 impl Vault {
@@ -49,6 +51,7 @@ impl Vault {
             writes: Vec::new(),
             made: Vec::new(),
             nonces: Vec::new(),
+            aad: Vec::with_capacity(256),
         };
         let cached = self.cache.current(log, &subjects);
         let (mut unknown, mut new) = (Vec::new(), Vec::new());
@@ -148,7 +151,8 @@ impl SealKeys {
         let current = self.keys.get(subject);
         let current =
             current.ok_or_else(|| Error::invalid(format!("there is no key at hand to seal for {subject}")))?;
-        current.key.seal(&nonce, &place.aad(&self.log, subject), plaintext)
+        place.write_aad(&self.log, subject, &mut self.aad);
+        current.key.seal(&nonce, &self.aad, plaintext)
     }
 
     fn nonce(&mut self) -> Result<[u8; NONCE]> {

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{CHANGED, DATA, METADATA, SEALED};
 use crate::error::{Error, Result, VaultFault};
-use crate::types::{Event, Json, JsonObject, KeyId, Payload, Redacted, Subject};
-use crate::vault::{OpenKeys, Opened, Place, SealKeys, Section, key_of};
+use crate::types::{Event, Json, JsonObject, KeyId, Payload, RecordKey, Redacted, Subject};
+use crate::vault::{Opened, Opener, Place, SealKeys, Section, key_of};
 
 pub(super) fn expect_own_name(json: &Json) -> Result<()> {
     if json.as_str().contains(SEALED) && json.to_object()?.contains(SEALED) {
@@ -88,16 +88,16 @@ impl Members {
     /// The object with its members opened, and why one of them is null, if one is.
     pub(super) fn open<'a>(
         &'a self,
-        keys: &OpenKeys,
+        opener: &mut Opener<'_>,
         place: impl Fn(&'a str) -> Place<'a>,
     ) -> Result<(JsonObject, Option<Redacted>)> {
         let (mut object, mut why) = (self.object.clone(), None);
         for (name, envelope) in &self.envelopes {
-            match keys.open(&place(name), envelope).map_err(|error| error.at(format!("{name:?}")))? {
-                Opened::Plaintext(plaintext) => object.set_text(name.clone(), text(&plaintext)?)?,
+            match opener.open(&place(name), envelope).map_err(|error| error.at(format!("{name:?}")))? {
+                Opened::Plaintext(plaintext) => object.set_text(name.clone(), text(plaintext)?)?,
                 Opened::Redacted(redacted) => {
                     object.set(name.clone(), &())?;
-                    why = Some(redacted);
+                    why = Some(redacted.clone());
                 }
             }
         }
@@ -109,37 +109,43 @@ fn text(plaintext: &[u8]) -> Result<&str> {
     std::str::from_utf8(plaintext).map_err(|_| Error::corrupt("what was sealed is no text"))
 }
 
-pub(super) fn open_event(keys: &OpenKeys, event: &mut Event) -> Result<()> {
+pub(super) fn open_event(opener: &mut Opener<'_>, event: &mut Event) -> Result<()> {
     let key = event.key();
-    let mut opened = Vec::with_capacity(3);
-    for (section, name) in [(&event.data, DATA), (&event.changed_attributes, CHANGED), (&event.metadata, METADATA)] {
-        let payload = match section {
-            Payload::Sealed(envelope) => {
-                let place = Place::in_event(event, &key, Section::Whole(name));
-                match keys.open(&place, envelope).map_err(|error| error.at(name))? {
-                    Opened::Plaintext(plaintext) => Payload::Json(Json::from_stored(text(&plaintext)?)),
-                    Opened::Redacted(why) => Payload::Redacted { why, rest: Json::empty() },
-                }
-            }
-            Payload::Json(json) => match Members::of(json)? {
-                None => section.clone(),
-                Some(members) => {
-                    let place = |member| Place::in_event(event, &key, Section::Member(name, member));
-                    let (object, why) = members.open(keys, place).map_err(|error| error.at(name))?;
-                    let rest = object.to_json()?;
-                    match why {
-                        Some(why) => Payload::Redacted { why, rest },
-                        None => Payload::Json(rest),
-                    }
-                }
-            },
-            Payload::Redacted { .. } => section.clone(),
-        };
-        opened.push(payload);
-    }
-    let sections = [&mut event.event.data, &mut event.event.changed_attributes, &mut event.event.metadata];
-    for (section, payload) in sections.into_iter().zip(opened) {
-        *section = payload;
-    }
+    let mut open = |section: &Payload, name: &'static str| open_section(opener, event, &key, section, name);
+    let data = open(&event.data, DATA)?;
+    let changed = open(&event.changed_attributes, CHANGED)?;
+    let metadata = open(&event.metadata, METADATA)?;
+    event.event.data = data;
+    event.event.changed_attributes = changed;
+    event.event.metadata = metadata;
     Ok(())
+}
+
+fn open_section(
+    opener: &mut Opener<'_>,
+    event: &Event,
+    key: &RecordKey,
+    section: &Payload,
+    name: &'static str,
+) -> Result<Payload> {
+    match section {
+        Payload::Sealed(envelope) => {
+            let place = Place::in_event(event, key, Section::Whole(name));
+            Ok(match opener.open(&place, envelope).map_err(|error| error.at(name))? {
+                Opened::Plaintext(plaintext) => Payload::Json(Json::from_stored(text(plaintext)?)),
+                Opened::Redacted(why) => Payload::Redacted { why: why.clone(), rest: Json::empty() },
+            })
+        }
+        Payload::Json(json) => {
+            let Some(members) = Members::of(json)? else { return Ok(section.clone()) };
+            let place = |member| Place::in_event(event, key, Section::Member(name, member));
+            let (object, why) = members.open(opener, place).map_err(|error| error.at(name))?;
+            let rest = object.to_json()?;
+            Ok(match why {
+                Some(why) => Payload::Redacted { why, rest },
+                None => Payload::Json(rest),
+            })
+        }
+        Payload::Redacted { .. } => Ok(section.clone()),
+    }
 }
