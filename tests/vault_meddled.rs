@@ -12,7 +12,7 @@ use clinic::between::Between;
 use clinic::{Letter, Patient, admit, fault, first, lived_in, open, patient, raw_events, treat};
 use rekindle::store::{EventStoreExt, Store};
 use rekindle::types::{Commit, KeyRow, KeyWrite, LockKey, NewEvent, Payload};
-use rekindle::{Error, ErrorKind, EventQuery, Json, Log, Position, VaultFault};
+use rekindle::{Error, ErrorKind, EventQuery, Json, Log, Position, Rekindle, VaultFault};
 use serde_json::Value;
 use shop::{Bed, on_each_backend, session};
 
@@ -21,6 +21,7 @@ on_each_backend![
     p34_a_section_of_another_event_is_refused,
     p34_a_section_of_another_record_is_refused,
     p34_a_section_of_another_log_is_refused,
+    p34_metadata_of_another_event_is_refused_wherever_somebody_sees_it,
     p34_an_event_that_is_told_of_another_record_or_action_is_refused,
     p34_an_attribute_that_was_moved_to_another_record_is_refused,
     p34_an_attribute_that_was_moved_to_another_name_is_refused,
@@ -106,6 +107,31 @@ async fn p34_a_section_of_another_log_is_refused(bed: Bed) {
     let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     let message = format!("the event at position 9: data: it was sealed by the key {key}, which is not in the store");
     events_are_refused(&bed, &VaultFault::UnknownKey, &message).await;
+}
+
+/// A replay looks at no metadata, unless it has a change that is shown the events.
+async fn p34_metadata_of_another_event_is_refused_wherever_somebody_sees_it(bed: Bed) {
+    let (between, log) = meddled(&bed).await;
+    let other = raw_events(&bed.store, log.id()).await.remove(1).event;
+    between.next(|commit| event(commit).metadata = other.metadata);
+    session(&log).update(&2, treat("fever")).await.unwrap();
+    let message = format!("the event at position 9: metadata: {MOVED}");
+    let fresh = open(&bed.store, "main", first()).await;
+    is(&fresh.events(&EventQuery::new()).await.unwrap_err(), &VaultFault::Tampered, &message);
+    is(&fresh.history::<Patient>(&2).await.err().unwrap(), &VaultFault::Tampered, &message);
+    assert_eq!(fresh.replay().await.unwrap().events, 9);
+    assert_eq!(fresh.get::<Patient>(&2).await.unwrap().unwrap().diagnosis.unwrap(), "fever");
+
+    let builder = Rekindle::on(Arc::clone(&bed.store)).log("main").resource::<Patient>().resource::<Letter>();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let builder = builder.change_on_replay({
+        let seen = Arc::clone(&seen);
+        move |_: &mut Patient, event, _| seen.lock().unwrap().push(event.metadata.json().unwrap().to_string())
+    });
+    let shown = builder.vault(first()).start().await.unwrap();
+    is(&shown.replay().await.unwrap_err(), &VaultFault::Tampered, &message);
+    shown.replay().until_position(Position::new(8)).await.unwrap();
+    assert_eq!(seen.lock().unwrap().len(), 4, "two patients, two events each");
 }
 
 async fn p34_an_event_that_is_told_of_another_record_or_action_is_refused(bed: Bed) {

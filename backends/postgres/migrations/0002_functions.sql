@@ -177,10 +177,10 @@ END;
 $$;
 
 -- Writes a batch of one log that was decided on what its commits expect, unread: if the log is at the version and the
--- position that it was last seen at, or that the batch before it leads to; and if records, identities and keys are as expected; else it raises RK001, or a unique index refuses, and nothing
--- is written. `record_before` is the revision that a record must be at, with the identities that it has after it, too; 0 if
--- it must never have been there; so must all keys, if they are new. Rows come sorted by key, and lists may be short, as for
--- write_batch, or null if they are empty.
+-- position that it was last seen at, or that the batch before it leads to; and if records, identities and keys are as
+-- expected; else it raises RK001, or a unique index refuses, and nothing is written. `record_before` is the revision that a
+-- record must be at, with the identities that it has after it, too; 0 if it must never have been there; so must all keys, if
+-- they are new. Rows come sorted by key, and lists may be short, as for write_batch, or null if they are empty.
 CREATE FUNCTION @schema@.append_batch(
     one bigint, first integer, second integer, in_log bigint, at_version bigint, at_position bigint,
     event_revision bigint[], event_occurred_at bigint[], event_version bigint[], event_id uuid[],

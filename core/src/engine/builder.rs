@@ -240,13 +240,23 @@ impl Builder {
         };
         let committer = Committer::start(Arc::clone(&backend.events), self.queue);
         let stored = backend.records.clone();
-        let (events, records) = match &sealer {
-            Some(sealer) => opened(backend, sealer),
-            None => (backend.events, backend.records),
+        let (events, replayed, records) = match &sealer {
+            Some(sealer) => {
+                let events = |metadata| -> Arc<dyn EventStore> {
+                    let inner = Arc::clone(&backend.events);
+                    Arc::new(OpenedEvents { inner, sealer: Arc::clone(sealer), metadata })
+                };
+                let records = backend.records.map(|inner| -> Arc<dyn ResourceStore> {
+                    Arc::new(OpenedRecords { inner, sealer: Arc::clone(sealer) })
+                });
+                (events(true), events(registry.shows_events_on_replay()), records)
+            }
+            None => (Arc::clone(&backend.events), backend.events, backend.records),
         };
         let turns = (0..256).map(|_| Arc::new(Mutex::new(()))).collect();
         let engine = Engine {
             events,
+            replayed,
             records,
             stored,
             sealer,
@@ -274,18 +284,6 @@ async fn expect_unsealed(events: &dyn EventStore, log: &LogId) -> Result<()> {
     }
     let message = format!("the log {log} is sealed: open it with its vault, by `.vault(..)`");
     Err(Error::vault(VaultFault::Sealed, message))
-}
-
-type Halves = (Arc<dyn EventStore>, Option<Arc<dyn ResourceStore>>);
-
-/// The backend, as it is read through a vault.
-fn opened(backend: Backend, sealer: &Arc<Sealer>) -> Halves {
-    let events = Arc::new(OpenedEvents { inner: backend.events, sealer: Arc::clone(sealer) });
-    let records = backend.records.map(|inner| {
-        let records: Arc<dyn ResourceStore> = Arc::new(OpenedRecords { inner, sealer: Arc::clone(sealer) });
-        records
-    });
-    (events, records)
 }
 
 /// A route of old versions of an action, without its target yet.

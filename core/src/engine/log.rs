@@ -47,6 +47,8 @@ impl fmt::Debug for Log {
 /// What all handles share.
 pub(crate) struct Engine {
     pub(crate) events: Arc<dyn EventStore>,
+    /// The events as a replay reads them: it opens no more of them than it needs.
+    pub(crate) replayed: Arc<dyn EventStore>,
     pub(crate) records: Option<Arc<dyn ResourceStore>>,
     /// The records as they are stored: sealed, if there is a vault.
     pub(crate) stored: Option<Arc<dyn ResourceStore>>,

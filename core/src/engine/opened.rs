@@ -16,6 +16,8 @@ use crate::types::{
 pub(crate) struct OpenedEvents {
     pub(crate) inner: Arc<dyn EventStore>,
     pub(crate) sealer: Arc<Sealer>,
+    /// Whether the metadata is opened, too.
+    pub(crate) metadata: bool,
 }
 
 #[async_trait]
@@ -34,7 +36,7 @@ impl EventStore for OpenedEvents {
 
     async fn read(&self, log: &LogId, query: &EventQuery) -> Result<Page<Event, Position>> {
         let Page { items, next } = self.inner.read(log, query).await?;
-        Ok(Page { items: self.sealer.open_events(log, items).await?, next })
+        Ok(Page { items: self.sealer.open_events(log, items, self.metadata).await?, next })
     }
 
     async fn head(&self, log: &LogId) -> Result<Head> {

@@ -343,6 +343,11 @@ impl Registry {
         Ok(if registered.as_arguments { Rule::Arguments(&registered.spec) } else { Rule::Force(spec, kind) })
     }
 
+    /// Whether anything sees events on replay that may ask for their metadata.
+    pub(crate) fn shows_events_on_replay(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
     /// The changes that are made to a record of this resource after each of its events.
     pub(crate) fn changes_on_replay(&self, resource: &str) -> &[ReplayChange] {
         self.changes.get(resource).map_or(&[], Vec::as_slice)

@@ -242,12 +242,13 @@ impl Sealer {
         }
     }
 
-    /// Opens the sections of events.
-    pub(crate) async fn open_events(&self, log: &LogId, events: Vec<Event>) -> Result<Vec<Event>> {
+    /// Opens the sections of events; with or without the metadata.
+    pub(crate) async fn open_events(&self, log: &LogId, events: Vec<Event>, metadata: bool) -> Result<Vec<Event>> {
         let mut ids = Vec::new();
         let mut bytes = 0;
         for event in &events {
-            for section in [&event.data, &event.changed_attributes, &event.metadata] {
+            let about = metadata.then_some(&event.metadata);
+            for section in [&event.data, &event.changed_attributes].into_iter().chain(about) {
                 let found = match section {
                     Payload::Sealed(envelope) => key_of(envelope).map(|id| ids.push(id)),
                     Payload::Json(json) => {
@@ -266,7 +267,7 @@ impl Sealer {
         let open = move |mut events: Vec<Event>| {
             let mut opener = keys.opener();
             for event in &mut events {
-                open_event(&mut opener, event).map_err(|error| in_event(event, error))?;
+                open_event(&mut opener, event, metadata).map_err(|error| in_event(event, error))?;
             }
             Ok(events)
         };

@@ -167,7 +167,7 @@ impl Course<'_> {
 async fn read_page(replay: &Replay<'_>, after: u64, up_to: u64) -> Result<Vec<Event>> {
     let rows = usize::try_from(up_to - after).unwrap_or(PAGE);
     let query = EventQuery::new().with_after(Position::new(after)).with_up_to(Position::new(up_to)).with_limit(rows);
-    let page = replay.log.engine.events.read(&replay.log.id, &query).await?;
+    let page = replay.log.engine.replayed.read(&replay.log.id, &query).await?;
     if page.items.len() == rows {
         return Ok(page.items);
     }

@@ -109,15 +109,16 @@ fn text(plaintext: &[u8]) -> Result<&str> {
     std::str::from_utf8(plaintext).map_err(|_| Error::corrupt("what was sealed is no text"))
 }
 
-pub(super) fn open_event(opener: &mut Opener<'_>, event: &mut Event) -> Result<()> {
+pub(super) fn open_event(opener: &mut Opener<'_>, event: &mut Event, metadata: bool) -> Result<()> {
     let key = event.key();
     let mut open = |section: &Payload, name: &'static str| open_section(opener, event, &key, section, name);
     let data = open(&event.data, DATA)?;
     let changed = open(&event.changed_attributes, CHANGED)?;
-    let metadata = open(&event.metadata, METADATA)?;
+    if metadata {
+        event.event.metadata = open(&event.metadata, METADATA)?;
+    }
     event.event.data = data;
     event.event.changed_attributes = changed;
-    event.event.metadata = metadata;
     Ok(())
 }
 
