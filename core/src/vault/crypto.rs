@@ -171,8 +171,12 @@ impl Cipher {
         }
         plaintext.clear();
         plaintext.extend(ciphertext);
-        let opened =
-            self.0.decrypt_inout_detached(&XNonce::from(*nonce), aad, plaintext.as_mut_slice().into(), &Tag::from(*tag));
+        let opened = self.0.decrypt_inout_detached(
+            &XNonce::from(*nonce),
+            aad,
+            plaintext.as_mut_slice().into(),
+            &Tag::from(*tag),
+        );
         opened.map_err(|_| {
             plaintext.clear();
             tampered()

@@ -74,8 +74,7 @@ impl<A: Action> Body for Typed<A> {
             None
         };
         // Who reads an event by the key of one subject alone needs all that the record is then.
-        let moved =
-            resource.is_sealed() && !created && subject != Some(resource.subject(&key, &before_attributes)?);
+        let moved = resource.is_sealed() && !created && subject != Some(resource.subject(&key, &before_attributes)?);
         let nothing = JsonObject::default();
         let known_before = if moved { &nothing } else { &before_attributes };
         let event = event::<A>(unit, &key, &self.data, created, known_before, after_attributes)?;

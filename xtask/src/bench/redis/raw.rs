@@ -88,12 +88,7 @@ impl Rows {
 
     /// Writes them all, as many in flight as there are callers: two calls with half of them each, as callers that wait for
     /// their answers come together in two groups. Gives the time without that of the warm-up.
-    pub(super) async fn write(
-        self: &Arc<Self>,
-        server: &Redis,
-        warm_up: usize,
-        callers: usize,
-    ) -> Result<Duration> {
+    pub(super) async fn write(self: &Arc<Self>, server: &Redis, warm_up: usize, callers: usize) -> Result<Duration> {
         let connection = loaded(server).await?;
         self.write_calls(&connection, 0..warm_up, callers).await?;
         self.write_calls(&connection, warm_up..self.0.len(), callers).await
