@@ -32,7 +32,7 @@ enum Step {
     /// The same commit that was made so many commits ago.
     Again(usize),
     /// A read of a log with this query.
-    Read(usize, EventQuery),
+    Read(usize, Box<EventQuery>),
     /// A log is cleared, and replayed from its records as they were.
     ClearAndReplay(usize, bool),
     /// A rebuild is broken off.
@@ -133,7 +133,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         12 => vec(planned(), 1..5).prop_map(Step::Commit),
         2 => (0..12_usize).prop_map(Step::Again),
-        5 => (0..3_usize, queries()).prop_map(|(log, query)| Step::Read(log, query)),
+        5 => (0..3_usize, queries()).prop_map(|(log, query)| Step::Read(log, Box::new(query))),
         1 => (0..3_usize, any::<bool>()).prop_map(|(log, in_place)| Step::ClearAndReplay(log, in_place)),
         1 => (0..3_usize).prop_map(Step::BreakOff),
         1 => (0..3_usize).prop_map(Step::Rewind),
