@@ -190,6 +190,7 @@ pub(crate) async fn a_commit_with_keys_dropped_at_any_poll_is_whole_or_absent(ba
         let only = of_keys(&log, vec![keys("v", 0, 1), keys("w", 0, 1)]);
         let answers = drop_after(polls, store.commit(vec![once.clone(), only.clone()])).await;
         put(&*store, commit(&log, vec![note("z", 1)])).await;
+        let found = keys_by_id(&*store, &log, key_id(1)).await.is_some();
         let there = settled(&*store, &log).await;
         let of =
             |texts: [&str; 2]| there.keys.iter().flatten().filter(|row| texts.contains(&row.subject.as_str())).count();
@@ -199,7 +200,10 @@ pub(crate) async fn a_commit_with_keys_dropped_at_any_poll_is_whole_or_absent(ba
             "after {polls} polls, {events} events and {sealing} keys"
         );
         assert!([0, 2].contains(&alone), "after {polls} polls, {alone} of 2 keys are there");
-        assert_eq!(keys_by_id(&*store, &log, key_id(1)).await.is_some(), sealing == 2, "after {polls} polls");
+        // The dropped one may come to its end between any two reads.
+        assert!(!found || sealing == 2, "after {polls} polls, a key is found whose row is not there");
+        let found = keys_by_id(&*store, &log, key_id(1)).await.is_some();
+        assert!(found || sealing == 0, "after {polls} polls, a key is not found whose row is there");
         assert!(answers.is_none() || (sealing == 2 && alone == 2), "an answered commit is not there");
         put(&*store, once).await;
         match store.commit_one(only).await {

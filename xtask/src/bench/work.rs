@@ -82,18 +82,16 @@ pub(crate) async fn fill(log: &Log, ids: &mut Vec<Uuid>, events: u64, accounts: 
     let session = log.as_system("bench").with("batch", "fill");
     let mut at = log.head().await?.position.get();
     while at < events {
-        let mut unit = session.begin()?;
-        let end = (at + PER_COMMIT).min(events);
-        for number in at..end {
-            if number < accounts {
-                ids.push(unit.create(open_input(number)).await?.id);
-            } else {
-                // A fixed walk over all accounts that is not in the order of their making.
-                let id = ids[(number.wrapping_mul(7_919) % ids.len() as u64) as usize];
-                unit.update(&id, credit_input(number)).await?;
-            }
+        let mut end = (at + PER_COMMIT).min(events);
+        if at < accounts {
+            end = end.min(accounts);
+            let made = session.bulk_create((at..end).map(open_input)).await?;
+            ids.extend(made.into_iter().map(|account| account.id));
+        } else {
+            // A fixed walk over all accounts that is not in the order of their making.
+            let of = |number: u64| ids[(number.wrapping_mul(7_919) % ids.len() as u64) as usize];
+            session.bulk_update((at..end).map(|number| (of(number), credit_input(number)))).await?;
         }
-        unit.commit().await?;
         at = end;
     }
     Ok(())
