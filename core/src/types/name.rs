@@ -204,6 +204,19 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_the_program_is_the_same_as_one_that_was_read() {
+        let (own, read) = (ResourceName::from_static("shop.order").unwrap(), ResourceName::new("shop.order").unwrap());
+        assert_eq!(own, read);
+        assert_eq!(own.cmp(&read), std::cmp::Ordering::Equal);
+        assert!(own < ResourceName::new("shop.orders").unwrap());
+        assert!(std::collections::HashSet::from([own]).contains(&read));
+        assert_eq!(
+            ResourceName::from_static("no spaces").unwrap_err().message(),
+            ResourceName::new("no spaces").unwrap_err().message()
+        );
+    }
+
+    #[test]
     fn a_tenant_is_any_text_without_nul() {
         assert!(Tenant::new("Ünïcode % ' \" \\ 🦀").is_ok());
         assert_eq!(Tenant::new("a\0b").unwrap_err().kind(), &ErrorKind::Invalid);

@@ -241,14 +241,6 @@ impl JsonObject {
     }
 }
 
-impl FromIterator<(String, Box<RawValue>)> for JsonObject {
-    fn from_iter<I: IntoIterator<Item = (String, Box<RawValue>)>>(members: I) -> Self {
-        let mut object = Self(members.into_iter().map(|(name, value)| Member::new(&name, value.get())).collect());
-        object.sort();
-        object
-    }
-}
-
 impl fmt::Debug for JsonObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
