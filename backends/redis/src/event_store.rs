@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use rekindle_core::Result;
-use rekindle_core::store::{EventStore, Head, KeyStore, StoreInfo};
+use rekindle_core::store::{Durability, EventStore, Head, KeyStore, StoreInfo};
 use rekindle_core::types::{Commit, Committed, Event, EventQuery, LogId, Page, Position};
 
 use crate::RedisBackend;
@@ -10,10 +10,12 @@ use crate::RedisBackend;
 #[async_trait]
 impl EventStore for RedisBackend {
     fn info(&self) -> StoreInfo {
-        // The server makes one call after the other: while it is at one, the next is made ready.
+        // The server makes one call after the other: while it is at one, the next is made ready. Where it flushes the disk
+        // after each, that takes as long as dozens of commits do.
+        let least = if self.store.durability == Durability::PowerLoss { 64 } else { 8 };
         StoreInfo::new("redis", self.store.durability)
             .with_limits(self.store.config.limits.clone())
-            .with_batches_at_once(2, 8)
+            .with_batches_at_once(2, least)
     }
 
     fn key_store(&self) -> Option<&dyn KeyStore> {

@@ -453,11 +453,11 @@ local function commit(keys, args)
     if ends[resource] then touching[#touching + 1] = tag .. ':c:' .. name end
     if rows[resource] then
       local live = tag .. ':l' .. of_generation .. name
-      redis.call('ZCARD', live)
       touching[#touching + 1] = tag .. ':r' .. of_generation .. name
       touching[#touching + 1] = live
       touching[#touching + 1] = tag .. ':u' .. of_generation .. name
-      new_names[#new_names + 1] = name
+      -- A resource with records that are there was named when the first of them was written.
+      if redis.call('ZCARD', live) == 0 then new_names[#new_names + 1] = name end
     end
   end
   if #vault.rows > 0 then
