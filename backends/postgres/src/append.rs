@@ -3,24 +3,21 @@
 use rekindle_core::Result;
 use rekindle_core::store::decide::LogChanges;
 use rekindle_core::types::{LockKey, Revision};
-use sqlx::PgConnection;
 
 use crate::config::LockMode;
 use crate::expected::{Expectations, ExpectedKeys};
 use crate::foresight::Foreseen;
-use crate::lists::{Lists, some, sorted};
+use crate::lists::{Call, Lists, some, sorted};
 use crate::rows::bigint;
 use crate::sql::Sql;
-use crate::view::Failed;
 
-/// Writes the changes of a batch. The error is `is_stale` if something is not as it was expected.
-pub(crate) async fn append(
-    connection: &mut PgConnection,
+/// The call that writes the changes of a batch. Its error is `is_stale` if something is not as it was expected.
+pub(crate) fn append<'a>(
     sql: &Sql,
     mode: LockMode,
-    foreseen: &Foreseen,
-    changes: &LogChanges,
-) -> Result<(), Failed> {
+    foreseen: &'a Foreseen,
+    changes: &'a LogChanges,
+) -> Result<Call<'a>> {
     let (one, first, second) = match (mode, foreseen.lock) {
         (LockMode::Row, _) => (None, None, None),
         (LockMode::Advisory, LockKey::One(one)) => (Some(one), None, None),
@@ -40,7 +37,7 @@ pub(crate) async fn append(
         .bind(foreseen.at.version)
         .bind(bigint(foreseen.at.head.position.get(), "the position")?);
     let query = events.bind(query).bind(before.updated).bind(some(before.revision));
-    records
+    let query = records
         .bind(query)
         .bind(some(taken.resource))
         .bind(some(taken.name))
@@ -58,10 +55,8 @@ pub(crate) async fn append(
         .bind(some(keys.epoch))
         .bind(some(keys.body))
         .bind(some(key_ids.id))
-        .bind(some(key_ids.subject))
-        .execute(connection)
-        .await?;
-    Ok(())
+        .bind(some(key_ids.subject));
+    Ok(query)
 }
 
 /// What the records that are written must be before; in the order of their rows.

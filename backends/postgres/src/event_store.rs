@@ -13,10 +13,10 @@ use crate::error::broken_off;
 #[async_trait]
 impl EventStore for PostgresBackend {
     fn info(&self) -> StoreInfo {
-        // While the server is at one batch, the next is made ready, and sent by another connection.
+        // While the server is at one batch, the next is made ready. Smaller ones cost the server more than is gained.
         StoreInfo::new("postgres", self.store.durability)
             .with_limits(self.store.config.limits.clone())
-            .with_batches_at_once(self.store.batches_at_once(), 100)
+            .with_batches_at_once(self.store.batches_at_once(), 48)
     }
 
     fn key_store(&self) -> Option<&dyn KeyStore> {

@@ -13,7 +13,6 @@ use crate::expected::Expectations;
 use crate::heads::At;
 use crate::kept::Own;
 use crate::store::Store;
-use crate::view::Failed;
 
 /// A batch of one log that was decided on what its commits expect.
 pub(crate) struct Foreseen {
@@ -59,23 +58,29 @@ impl Store {
 
     pub(crate) async fn by_foresight(self: &Arc<Self>, connection: &mut Option<Own>, foreseen: Foreseen) -> Foresight {
         let Some(changes) = foreseen.decided.logs.get(&foreseen.log) else { return Foresight::Wrong };
-        let mut open = match connection.take() {
-            Some(open) => open,
-            None => match self.own_connection().await {
-                Ok(open) => open,
-                Err(error) => {
-                    self.heads.is_unknown(&foreseen.log);
-                    return Foresight::Answers(foreseen.decided.failed(&error));
-                }
-            },
+        let Ok(call) = append(&self.sql, self.config.lock_mode, &foreseen, changes) else {
+            self.heads.is_unknown(&foreseen.log);
+            return Foresight::Wrong;
         };
-        let error = match append(&mut open, &self.sql, self.config.lock_mode, &foreseen, changes).await {
-            Ok(()) => {
+        // Who waits to send keeps no connection from who sends.
+        connection.take().into_iter().for_each(|connection| self.keep(connection));
+        let sending = self.turn_to_send(foreseen.lock).await;
+        let mut open = match self.own_connection().await {
+            Ok(open) => open,
+            Err(error) => {
+                self.heads.is_unknown(&foreseen.log);
+                return Foresight::Answers(foreseen.decided.failed(&error));
+            }
+        };
+        let made = call.execute(&mut **open).await;
+        drop(sending);
+        let error = match made {
+            Ok(_) => {
                 self.heads.was_right(&foreseen.log);
                 *connection = Some(open);
                 return Foresight::Answers(self.tell(foreseen.decided));
             }
-            Err(Failed::Sql(error)) if ends_connection(&error) => {
+            Err(error) if ends_connection(&error) => {
                 self.heads.is_unknown(&foreseen.log);
                 open.close_on_drop();
                 return Foresight::Lost(foreseen.decided, in_commit(error));
@@ -84,11 +89,11 @@ impl Store {
         };
         match error {
             // Others may need the connection more than who waits for a lock.
-            Failed::Sql(error) if is_lock_timeout(&error) => {
+            error if is_lock_timeout(&error) => {
                 self.heads.is_unknown(&foreseen.log);
                 Foresight::Busy(foreseen.decided, classify(error))
             }
-            Failed::Sql(error) if is_stale(&error) || is_taken(&error) => {
+            error if is_stale(&error) || is_taken(&error) => {
                 self.heads.was_wrong(&foreseen.log);
                 *connection = Some(open);
                 Foresight::Wrong

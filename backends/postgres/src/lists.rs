@@ -155,7 +155,7 @@ impl<'a> Lists<'a> {
 }
 
 /// A call whose arguments are being bound.
-type Call<'q> = Query<'q, Postgres, PgArguments>;
+pub(crate) type Call<'q> = Query<'q, Postgres, PgArguments>;
 
 impl<'a> Events<'a> {
     /// Binds the columns behind the position.

@@ -18,6 +18,7 @@ use crate::migrate::{self, Migration};
 use crate::rows::Columns;
 use crate::sql::Sql;
 use crate::store::Store;
+use crate::turn;
 use crate::wake::{Hints, Listener};
 
 /// The oldest PostgreSQL that the statements are for.
@@ -66,6 +67,7 @@ impl PostgresBackend {
         let mut connection = pool.acquire().await.map_err(classify)?;
         let durability = check_server(&mut connection, &sql).await?;
         migrate::check(&mut connection, &sql, &config.schema).await?;
+        let sends_one = turn::sends_one(&mut connection, &config).await.map_err(classify)?;
         drop(connection);
         let watchers = Arc::new(Watchers::default());
         let listener = Listener::new(options.clone(), &config, Arc::clone(&watchers));
@@ -77,6 +79,8 @@ impl PostgresBackend {
             sql,
             durability,
             locks: Locks::default(),
+            sends_one,
+            sending: Locks::default(),
             heads: Heads::default(),
             kept: Kept::default(),
             watchers,

@@ -30,6 +30,9 @@ pub(crate) struct Store {
     pub(crate) durability: Durability,
     /// So that commits of this process wait for each other here, and not with a connection each.
     pub(crate) locks: Locks,
+    /// Whether one batch of a lock key is sent at a time; and the locks by which the others wait.
+    pub(crate) sends_one: bool,
+    pub(crate) sending: Locks,
     pub(crate) heads: Heads,
     pub(crate) kept: Kept,
     pub(crate) watchers: Arc<Watchers>,

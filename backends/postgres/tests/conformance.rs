@@ -1,4 +1,5 @@
-//! The conformance suite: with a pool of 1 and of 10, by advisory locks and by row locks. A second handle is a second pool.
+//! The conformance suite: with a pool of 1 and of 10, by advisory locks and by row locks, with one batch sent at a time and
+//! with two. A second handle is a second pool.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use rekindle_conformance::{Fixture, Limits, Store, async_trait};
 use rekindle_postgres::{LockMode, PostgresBackend, PostgresConfig};
 
-struct Postgres<const POOL: u32, const ROW: bool> {
+struct Postgres<const POOL: u32, const ROW: bool, const SENDS: u32> {
     store: PostgresBackend,
     config: PostgresConfig,
 }
@@ -19,11 +20,14 @@ async fn connect(config: &PostgresConfig) -> PostgresBackend {
 }
 
 #[async_trait]
-impl<const POOL: u32, const ROW: bool> Fixture for Postgres<POOL, ROW> {
+impl<const POOL: u32, const ROW: bool, const SENDS: u32> Fixture for Postgres<POOL, ROW, SENDS> {
     async fn create(limits: Limits) -> Self {
         let mode = if ROW { LockMode::Row } else { LockMode::Advisory };
-        let config =
-            common::config(common::server()).with_limits(limits).with_max_connections(POOL).with_lock_mode(mode);
+        let config = common::config(common::server())
+            .with_limits(limits)
+            .with_max_connections(POOL)
+            .with_lock_mode(mode)
+            .with_sends_at_once(SENDS);
         Self { store: common::open(common::server(), &config).await, config }
     }
 
@@ -43,16 +47,16 @@ impl<const POOL: u32, const ROW: bool> Fixture for Postgres<POOL, ROW> {
 }
 
 mod pool_of_1 {
-    type Fixture = super::Postgres<1, false>;
+    type Fixture = super::Postgres<1, false, 1>;
     rekindle_conformance::suite!(Fixture);
 }
 
 mod pool_of_10 {
-    type Fixture = super::Postgres<10, false>;
+    type Fixture = super::Postgres<10, false, 1>;
     rekindle_conformance::suite!(Fixture);
 }
 
 mod row_locks {
-    type Fixture = super::Postgres<10, true>;
+    type Fixture = super::Postgres<10, true, 2>;
     rekindle_conformance::suite!(Fixture);
 }

@@ -311,9 +311,10 @@ async fn a_head_that_is_elsewhere_at_the_same_version_is_found_out() {
 /// Batches that are decided on each other's outcome: some of them fail, so that what was foretold is wrong.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_that_are_under_way_together_are_told_what_was_made() {
-    for mode in [LockMode::Advisory, LockMode::Row] {
+    let (advisory, row) = (LockMode::Advisory, LockMode::Row);
+    for (mode, sends) in [(advisory, 1), (advisory, 2), (row, 1), (row, 2)] {
         let (_, config) = begun(mode).await;
-        let store = knowing(&config).await;
+        let store = knowing(&config.with_sends_at_once(sends)).await;
         for round in 0..50 {
             let of = |name: &str| creation(&format!("{name}-{round}"));
             let mut taken = creation("first");
