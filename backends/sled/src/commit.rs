@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use rekindle_core::store::decide::{Decided, LogChanges, View, decide};
 use rekindle_core::store::{Head, LoadedRecord};
@@ -13,9 +12,10 @@ use rekindle_core::{Error, Result, codec};
 use sled::Batch;
 
 use crate::error::indeterminate;
+use crate::greatest::Greatest;
 use crate::keys::{self, LogNumber};
 use crate::rows;
-use crate::store::{NewestIds, Store};
+use crate::store::Store;
 
 /// What is stored, with the logs of the batch looked up once.
 struct Rows<'a> {
@@ -23,7 +23,7 @@ struct Rows<'a> {
     logs: RefCell<HashMap<LogId, Option<(LogNumber, Head)>>>,
     /// The record that was asked for last: deciding on a write asks for the same one again, for its identities.
     last: RefCell<Option<(LogId, RecordKey, Option<LoadedRecord>)>>,
-    newest: RefCell<&'a mut NewestIds>,
+    greatest: RefCell<&'a mut Greatest>,
 }
 
 impl Rows<'_> {
@@ -36,14 +36,9 @@ impl Rows<'_> {
         Ok(found)
     }
 
-    /// Whether an event id is above all that the log has.
-    fn is_new(&self, log: LogNumber, id: EventId) -> Result<bool> {
-        let mut newest = self.newest.borrow_mut();
-        let newest = match newest.entry(log) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(unknown) => *unknown.insert(self.store.newest_id(log)?),
-        };
-        Ok(id > newest)
+    /// Whether a row cannot be there.
+    fn is_new(&self, key: &[u8]) -> Result<bool> {
+        self.greatest.borrow_mut().is_behind(self.store, key)
     }
 }
 
@@ -54,7 +49,7 @@ impl View for Rows<'_> {
 
     fn event(&self, log: &LogId, id: EventId) -> Result<Option<Event>> {
         let Some((number, _)) = self.log(log)? else { return Ok(None) };
-        if self.is_new(number, id)? {
+        if self.is_new(&keys::event_id(number, id))? {
             return Ok(None);
         }
         self.store.position(number, id)?.map(|position| self.store.event(number, position)).transpose()
@@ -64,6 +59,9 @@ impl View for Rows<'_> {
         let Some((number, head)) = self.log(log)? else { return Ok(None) };
         if let Some((_, _, record)) = self.last.borrow().as_ref().filter(|(of, last, _)| of == log && last == key) {
             return Ok(record.clone());
+        }
+        if self.is_new(&keys::record(number, head.generation, key))? {
+            return Ok(None);
         }
         let row = self.store.record(number, head.generation, key)?;
         let record = row.map(|row| rows::decode_record(&row, key.clone())).transpose()?;
@@ -78,6 +76,9 @@ impl View for Rows<'_> {
 
     fn keys(&self, log: &LogId, subject: &Subject) -> Result<KeyVersion> {
         let Some((number, _)) = self.log(log)? else { return Ok(KeyVersion::default()) };
+        if self.is_new(&keys::subject(number, subject))? {
+            return Ok(KeyVersion::default());
+        }
         Ok(self.store.keys(number, subject)?.as_ref().map_or(KeyVersion::default(), KeyRow::at))
     }
 }
@@ -87,8 +88,8 @@ impl Store {
     pub(crate) fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {
         let commits = batch.len();
         let decided = {
-            let mut newest = match self.write() {
-                Ok(newest) => newest,
+            let mut greatest = match self.write() {
+                Ok(greatest) => greatest,
                 // What an earlier batch wrote may be durable or not, and this may be its retry.
                 Err(error) => return vec![Err(indeterminate(&error)); commits],
             };
@@ -96,20 +97,18 @@ impl Store {
                 store: self,
                 logs: RefCell::default(),
                 last: RefCell::default(),
-                newest: RefCell::new(&mut newest),
+                greatest: RefCell::new(&mut greatest),
             };
             let mut decided = decide(&view, &self.config.limits, batch);
             if !decided.logs.is_empty() {
-                let (rows, ids) = match self.encode(&view, &mut decided) {
+                let (rows, written) = match self.encode(&view, &mut decided) {
                     Ok(encoded) => encoded,
                     Err(error) => return decided.failed(&error),
                 };
                 if let Err(error) = self.apply(rows) {
                     return decided.failed(&indeterminate(&error));
                 }
-                for (log, id) in ids {
-                    newest.entry(log).and_modify(|newest| *newest = id.max(*newest));
-                }
+                written.iter().for_each(|key| greatest.saw(key));
             }
             decided
         };
@@ -126,18 +125,17 @@ impl Store {
         decided.answers
     }
 
-    /// All rows of a batch, and the greatest event id in it of each log.
-    fn encode(&self, view: &Rows<'_>, decided: &mut Decided) -> Result<(Batch, Vec<(LogNumber, EventId)>)> {
-        let (mut batch, mut newest) = (Batch::default(), Vec::new());
+    /// All rows of a batch, and the keys of those that a later one looks for.
+    fn encode(&self, view: &Rows<'_>, decided: &mut Decided) -> Result<(Batch, Vec<Vec<u8>>)> {
+        let (mut batch, mut written) = (Batch::default(), Vec::new());
         for (log, changes) in &mut decided.logs {
             let number = match view.log(log)? {
                 Some((number, _)) => number,
                 None => self.add_log(&mut batch, log)?,
             };
-            newest.extend(changes.events.iter().map(|event| event.id).max().map(|id| (number, id)));
-            encode_log(&mut batch, number, changes)?;
+            encode_log(&mut batch, &mut written, number, changes)?;
         }
-        Ok((batch, newest))
+        Ok((batch, written))
     }
 
     /// Adds the number of a log that is new. Its head must follow in the same batch.
@@ -148,7 +146,9 @@ impl Store {
     }
 }
 
-fn encode_log(batch: &mut Batch, log: LogNumber, changes: &mut LogChanges) -> Result<()> {
+fn encode_log(batch: &mut Batch, written: &mut Vec<Vec<u8>>, log: LogNumber, changes: &mut LogChanges) -> Result<()> {
+    let newest = changes.events.iter().map(|event| event.id).max();
+    written.extend(newest.map(|id| keys::event_id(log, id)));
     for event in changes.events.drain(..) {
         let position = event.position;
         batch.insert(keys::event(log, position), codec::encode(&event)?);
@@ -157,7 +157,9 @@ fn encode_log(batch: &mut Batch, log: LogNumber, changes: &mut LogChanges) -> Re
     }
     let generation = changes.head.generation;
     for (key, record) in changes.records.drain() {
-        batch.insert(keys::record(log, generation, &key), rows::encode_record(&record)?);
+        let key = keys::record(log, generation, &key);
+        batch.insert(&key[..], rows::encode_record(&record)?);
+        written.push(key);
     }
     for (identity, owner) in changes.owners.drain() {
         let key = keys::identity(log, generation, &identity);
@@ -167,7 +169,9 @@ fn encode_log(batch: &mut Batch, log: LogNumber, changes: &mut LogChanges) -> Re
         }
     }
     for (subject, row) in &changes.keys {
-        batch.insert(keys::subject(log, subject), codec::encode(row)?);
+        let key = keys::subject(log, subject);
+        batch.insert(&key[..], codec::encode(row)?);
+        written.push(key);
     }
     for (id, subject) in &changes.key_ids {
         batch.insert(keys::key_id(log, id), subject.as_str().as_bytes());

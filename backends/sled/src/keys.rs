@@ -80,16 +80,6 @@ pub(crate) fn event_id(log: LogNumber, id: EventId) -> Vec<u8> {
     join(EVENT_ID, log, &[id.as_uuid().as_bytes()])
 }
 
-/// The keys of the ids of a log's events.
-pub(crate) fn event_ids(log: LogNumber) -> Range<Vec<u8>> {
-    of_log(EVENT_ID, log)
-}
-
-/// The id in a key of the index of event ids.
-pub(crate) fn event_id_of(key: &[u8]) -> Option<EventId> {
-    key.last_chunk().map(|bytes| EventId::from_uuid(uuid::Uuid::from_bytes(*bytes)))
-}
-
 /// All keys of a log with this tag.
 fn of_log(tag: u8, log: LogNumber) -> Range<Vec<u8>> {
     join(tag, log, &[])..match log.checked_add(1) {
@@ -162,6 +152,19 @@ pub(crate) fn marked(key: &[u8]) -> Option<(LogNumber, Generation)> {
     Some((log, Generation::new(number(key)?)))
 }
 
+/// The begin that a key has in common with those among which a new one mostly comes last: of an event id those of the log, of
+/// a record those of its resource in its generation, of a subject those of its kind.
+pub(crate) fn range_of(key: &[u8]) -> &[u8] {
+    let (fixed, end) = match key.first() {
+        Some(&RECORD) => (1 + 4 + 8, Some(0)),
+        Some(&KEYS) => (1 + 4, Some(b'/')),
+        _ => (1 + 4, None),
+    };
+    let text = key.get(fixed..).unwrap_or_default();
+    let end = end.and_then(|end| text.iter().position(|byte| *byte == end)).map_or(0, |at| at + 1);
+    key.get(..fixed + end).unwrap_or(key)
+}
+
 /// The keys of a subject.
 pub(crate) fn subject(log: LogNumber, subject: &Subject) -> Vec<u8> {
     join(KEYS, log, &[subject.as_str().as_bytes()])
@@ -217,8 +220,6 @@ mod tests {
         let (resource, id) = (ResourceName::new("a").unwrap(), RecordId::new("b").unwrap());
         assert_eq!(position(&event(7, Position::new(9))), Some(Position::new(9)));
         assert_eq!(position(&history(7, &resource, &id, Position::new(9))), Some(Position::new(9)));
-        let id = EventId::generate();
-        assert_eq!(event_id_of(&event_id(7, id)), Some(id));
         assert_eq!(marked(&mark(7, Generation::new(9))), Some((7, Generation::new(9))));
         assert_eq!(log_of_head(&head(7)), Some(7));
         assert!(
@@ -243,5 +244,20 @@ mod tests {
         let main = LogId::new("main").unwrap();
         assert_ne!(log(&main), log(&main.with_tenant("x").unwrap()));
         assert_ne!(log(&main.with_tenant("x").unwrap()), log(&LogId::new("mainx").unwrap()));
+    }
+
+    #[test]
+    fn a_range_ends_where_an_id_begins() {
+        let of_record = |id: &str| record(7, Generation::new(2), &RecordKey::new("shop.order", id).unwrap());
+        assert_eq!(range_of(&of_record("a")), range_of(&of_record("b\u{1}")));
+        assert!(range_of(&of_record("a")).ends_with(b"shop.order\0"));
+        let of_subject = |name: &str| subject(7, &Subject::new(name).unwrap());
+        assert!(range_of(&of_subject("shop.order/a/b")).ends_with(b"shop.order/"));
+        assert_eq!(range_of(&of_subject("actor")), join(KEYS, 7, &[]));
+        let id = event_id(7, EventId::generate());
+        assert_eq!(range_of(&id), join(EVENT_ID, 7, &[]));
+        for short in [&[][..], &[RECORD], &[KEYS, 1]] {
+            assert_eq!(range_of(short), short);
+        }
     }
 }

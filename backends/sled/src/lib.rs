@@ -23,6 +23,7 @@ mod config;
 mod disk;
 mod error;
 mod event_store;
+mod greatest;
 mod key_store;
 mod keys;
 mod open;

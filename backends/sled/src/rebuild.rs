@@ -92,7 +92,8 @@ impl Store {
             self.remove_marked(keys::marks(number))?;
         }
         let old = {
-            let _writer = self.write()?;
+            let mut greatest = self.write()?;
+            greatest.forget();
             let mut batch = Batch::default();
             let (number, mut head) = match self.log(log)? {
                 Some(found) => found,
@@ -193,7 +194,8 @@ impl Store {
     pub(crate) fn finish(&self, log: &LogId, loading: &Loading, through: Position) -> Result<Option<Generation>> {
         let Some(_alone) = loading.alone() else { return Ok(None) };
         let old = {
-            let _writer = self.write()?;
+            let mut greatest = self.write()?;
+            greatest.forget();
             let Some((number, mut head)) = self.log(log)? else { return Ok(None) };
             if through > head.position {
                 return Err(Error::invalid(format!(
@@ -234,7 +236,8 @@ impl Store {
             return Err(Error::new(ErrorKind::Rebuilding, format!("a rebuild of {log} is running")));
         }
         let (records, number, old) = {
-            let _writer = self.write()?;
+            let mut greatest = self.write()?;
+            greatest.forget();
             let Some((number, mut head)) = self.log(log)? else { return Ok((0, None)) };
             if head.state == LogState::Rebuilding {
                 return Ok((0, None));

@@ -17,13 +17,10 @@ use sled::{Batch, IVec};
 use crate::config::SledConfig;
 use crate::disk::Disk;
 use crate::error::classify;
+use crate::greatest::Greatest;
 use crate::keys::{self, LogNumber};
 use crate::rebuild::Token;
 use crate::{open, rows};
-
-/// The greatest event id of each log that was committed to since the store was opened. Ids of version 7 grow with time, so
-/// a new one is nearly always above it, and known to be new without a look at the index.
-pub(crate) type NewestIds = HashMap<LogNumber, EventId>;
 
 /// An open database.
 #[derive(Debug)]
@@ -37,7 +34,7 @@ pub(crate) struct Store {
     pub(crate) rebuilds: Mutex<HashMap<LogId, Arc<Token>>>,
     /// Held from reading a head until the change that follows from it is applied; not while that is flushed. The lock keys
     /// order the commits of a log; this makes them safe even if somebody commits to one log under two keys.
-    writer: Mutex<NewestIds>,
+    writer: Mutex<Greatest>,
     /// Shared by who reads several rows of one state; exclusive while a batch is applied.
     gate: RwLock<()>,
     next_log: AtomicU32,
@@ -65,7 +62,7 @@ impl Store {
     }
 
     /// Begins a change that follows from what is stored.
-    pub(crate) fn write(&self) -> Result<MutexGuard<'_, NewestIds>> {
+    pub(crate) fn write(&self) -> Result<MutexGuard<'_, Greatest>> {
         let guard = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.disk.check()?;
         Ok(guard)
@@ -140,14 +137,10 @@ impl Store {
         }
     }
 
-    /// The greatest id of a log's events; nil if it has none.
-    pub(crate) fn newest_id(&self, log: LogNumber) -> Result<EventId> {
-        match self.rows(keys::event_ids(log)).next_back().transpose()? {
-            Some((key, _)) => {
-                keys::event_id_of(&key).ok_or_else(|| Error::corrupt("a key of the index of event ids is too short"))
-            }
-            None => Ok(EventId::from_uuid(uuid::Uuid::nil())),
-        }
+    /// The last key that begins like this.
+    pub(crate) fn last_key(&self, begin: &[u8]) -> Result<Option<Vec<u8>>> {
+        let last = self.db.scan_prefix(begin).next_back().transpose().map_err(classify)?;
+        Ok(last.map(|(key, _)| key.to_vec()))
     }
 
     /// Where the event of this id is.
