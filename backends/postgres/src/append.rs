@@ -7,7 +7,7 @@ use rekindle_core::types::{LockKey, Revision};
 use crate::config::LockMode;
 use crate::expected::{Expectations, ExpectedKeys};
 use crate::foresight::Foreseen;
-use crate::lists::{Call, Lists, some, sorted};
+use crate::lists::{Call, Lists, some};
 use crate::rows::bigint;
 use crate::sql::Sql;
 
@@ -69,7 +69,7 @@ struct Before {
 impl Before {
     fn new(expectations: &Expectations, changes: &LogChanges) -> Result<Self> {
         let mut before = Self::default();
-        for (key, _) in sorted(changes) {
+        for key in changes.records.keys() {
             let revision = expectations.revision(key);
             if revision > Revision::ZERO {
                 before.updated += 1;

@@ -72,12 +72,17 @@ impl Store {
                 return Foresight::Answers(foreseen.decided.failed(&error));
             }
         };
-        let made = call.execute(&mut **open).await;
-        drop(sending);
-        let error = match made {
+        let error = match call.execute(&mut **open).await {
             Ok(_) => {
                 self.heads.was_right(&foreseen.log);
-                *connection = Some(open);
+                if let Some(sending) = sending {
+                    // The next one goes by the same connection, and first: the server waits for it.
+                    self.keep(open);
+                    drop(sending);
+                    tokio::task::yield_now().await;
+                } else {
+                    *connection = Some(open);
+                }
                 return Foresight::Answers(self.tell(foreseen.decided));
             }
             Err(error) if ends_connection(&error) => {

@@ -87,13 +87,6 @@ pub(crate) struct KeyIds<'a> {
     pub(crate) subject: Vec<&'a str>,
 }
 
-/// The records of a log in the order in which they are written: unordered ones of two batches could wait for each other.
-pub(crate) fn sorted(changes: &LogChanges) -> Vec<(&RecordKey, &LoadedRecord)> {
-    let mut sorted: Vec<_> = changes.records.iter().collect();
-    sorted.sort_unstable_by_key(|(key, _)| *key);
-    sorted
-}
-
 /// `None` for an empty list: the functions take every list apart that they are given, and many are empty.
 pub(crate) fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
     (!list.is_empty()).then_some(list)
@@ -114,7 +107,7 @@ impl<'a> Lists<'a> {
             self.events.add(log, event)?;
         }
         let generation = bigint(changes.head.generation.get(), "the generation")?;
-        for (key, record) in sorted(changes) {
+        for (key, record) in &changes.records {
             self.records.add(log, generation, key, record)?;
         }
         self.add_identities(log, generation, changes);
@@ -122,9 +115,7 @@ impl<'a> Lists<'a> {
     }
 
     fn add_identities(&mut self, log: i32, generation: i64, changes: &'a LogChanges) {
-        let mut sorted: Vec<_> = changes.owners.iter().collect();
-        sorted.sort_unstable_by_key(|(identity, _)| *identity);
-        for (identity, owner) in sorted {
+        for (identity, owner) in &changes.owners {
             let lists = if owner.is_some() { &mut self.taken } else { &mut self.freed };
             lists.log.push(log);
             lists.generation.push(generation);

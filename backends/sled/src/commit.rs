@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::mem;
 
 use rekindle_core::store::decide::{Decided, LogChanges, View, decide};
 use rekindle_core::store::{Head, LoadedRecord};
@@ -156,12 +157,12 @@ fn encode_log(batch: &mut Batch, written: &mut Vec<Vec<u8>>, log: LogNumber, cha
         batch.insert(keys::history(log, &event.resource, &event.record_id, position), &[]);
     }
     let generation = changes.head.generation;
-    for (key, record) in changes.records.drain() {
+    for (key, record) in mem::take(&mut changes.records) {
         let key = keys::record(log, generation, &key);
         batch.insert(&key[..], rows::encode_record(&record)?);
         written.push(key);
     }
-    for (identity, owner) in changes.owners.drain() {
+    for (identity, owner) in mem::take(&mut changes.owners) {
         let key = keys::identity(log, generation, &identity);
         match owner {
             Some(owner) => batch.insert(key, owner.as_str().as_bytes()),

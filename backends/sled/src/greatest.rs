@@ -48,3 +48,55 @@ impl Greatest {
         self.0.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rekindle_core::types::{Generation, RecordKey};
+
+    use super::*;
+    use crate::SledConfig;
+
+    fn key(resource: &str, id: u64) -> Vec<u8> {
+        keys::record(1, Generation::new(1), &RecordKey::new(resource, format!("{id:03}")).unwrap())
+    }
+
+    #[test]
+    fn what_is_behind_the_last_row_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), SledConfig::new()).unwrap();
+        let mut greatest = Greatest::default();
+        let mut is_behind = 0;
+        // In an order that is the same each time: mostly upwards, and back again.
+        for step in 0..2_000_u64 {
+            let key = key(["a", "a.b", "b"][step as usize % 3], step / 4 + step * step % 37);
+            if greatest.is_behind(&store, &key).unwrap() {
+                assert_eq!(store.row(&key).unwrap(), None, "in step {step}");
+                is_behind += 1;
+            }
+            match step % 5 {
+                0 => {}
+                // Untold, and so forgotten.
+                1 => {
+                    store.put(key, Some(vec![1])).unwrap();
+                    greatest.forget();
+                }
+                _ => {
+                    store.put(key.clone(), Some(vec![1])).unwrap();
+                    greatest.saw(&key);
+                }
+            }
+        }
+        assert!((100..1_900).contains(&is_behind), "{is_behind}");
+    }
+
+    #[test]
+    fn another_range_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), SledConfig::new()).unwrap();
+        let mut greatest = Greatest::default();
+        store.put(key("b", 9), Some(vec![1])).unwrap();
+        assert!(greatest.is_behind(&store, &key("a", 0)).unwrap());
+        assert!(!greatest.is_behind(&store, &key("b", 9)).unwrap());
+        assert!(greatest.is_behind(&store, &key("b", 10)).unwrap());
+    }
+}

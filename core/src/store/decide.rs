@@ -68,7 +68,8 @@ impl Decided {
     }
 }
 
-/// What a batch changes in one log: the final state of everything that it touches.
+/// What a batch changes in one log: the final state of everything that it touches, sorted, so that those who write it wait for
+/// each other and not in a circle.
 #[derive(Debug, Default)]
 pub struct LogChanges {
     /// The head after the batch: its position and its state may be new.
@@ -76,9 +77,9 @@ pub struct LogChanges {
     /// The new events, in the order of their positions.
     pub events: Vec<Event>,
     /// The records that were written, as they are after the batch.
-    pub records: HashMap<RecordKey, LoadedRecord>,
+    pub records: BTreeMap<RecordKey, LoadedRecord>,
     /// The identities that changed hands, with their owner after the batch.
-    pub owners: HashMap<Identity, Option<RecordId>>,
+    pub owners: BTreeMap<Identity, Option<RecordId>>,
     /// The keys that were written, as they are after the batch.
     pub keys: BTreeMap<Subject, KeyRow>,
     /// The keys that are new, with the subjects that they are of.
@@ -118,7 +119,7 @@ fn decide_one(
     let Some(earlier) = logs.get_mut(&commit.log) else {
         return Err(Error::corrupt("a log that was inserted is not there"));
     };
-    let mut attempt = Attempt { view, log: &commit.log, earlier, records: HashMap::new(), owners: HashMap::new() };
+    let mut attempt = Attempt { view, log: &commit.log, earlier, records: BTreeMap::new(), owners: BTreeMap::new() };
     if let Some(known) = attempt.known(&commit)? {
         return Ok(known);
     }
@@ -192,8 +193,8 @@ struct Attempt<'a, V> {
     view: &'a V,
     log: &'a LogId,
     earlier: &'a mut LogChanges,
-    records: HashMap<RecordKey, LoadedRecord>,
-    owners: HashMap<Identity, Option<RecordId>>,
+    records: BTreeMap<RecordKey, LoadedRecord>,
+    owners: BTreeMap<Identity, Option<RecordId>>,
 }
 
 impl<V: View> Attempt<'_, V> {
