@@ -117,6 +117,35 @@ mod tests {
         commit
     }
 
+    /// Batches that are decided on each other's outcome, two of them at the same time.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_is_sent_one_at_a_time_goes_by_one_connection_and_what_is_not_by_two() {
+        let Some(server) = rekindle_test_servers::postgres() else { return };
+        for sends in [1, 2] {
+            let config = PostgresConfig::new().with_schema(server.fresh_schema()).unwrap().with_sends_at_once(sends);
+            PostgresBackend::migrate(server.url(), &config).await.unwrap();
+            let backend = PostgresBackend::connect_with(server.url(), config).await.unwrap();
+            let of_subject = |n: u64| {
+                let mut commit = commit(0);
+                commit.keys[0].row.subject = Subject::new(format!("{n:09}")).unwrap();
+                commit
+            };
+            let (mut greatest, mut n) = (0, 0);
+            let enough = async {
+                while n < 400 || greatest < sends as usize {
+                    let pair = [backend.commit_one(of_subject(n)), backend.commit_one(of_subject(n + 1))];
+                    for committed in futures::future::join_all(pair).await {
+                        committed.unwrap();
+                    }
+                    n += 2;
+                    greatest = greatest.max(backend.store.kept.0.lock().unwrap().connections.len());
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(30), enough).await.expect("two were never sent at once");
+            assert_eq!(greatest, sends as usize, "{sends} at once");
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn commits_keep_half_of_the_pool_at_the_most_and_the_pool_gets_it_back() {
         let Some(server) = rekindle_test_servers::postgres() else { return };
