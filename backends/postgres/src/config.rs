@@ -173,17 +173,17 @@ impl PostgresConfig {
         self
     }
 
-    /// Sets [`sends_at_once`](Self::sends_at_once): to 1 or 2.
-    #[must_use]
-    pub fn with_sends_at_once(mut self, batches: u32) -> Self {
-        self.sends_at_once = Some(batches.clamp(1, 2));
-        self
-    }
-
     /// Sets [`notify`](Self::notify).
     #[must_use]
     pub fn with_notify(mut self, notify: bool) -> Self {
         self.notify = notify;
+        self
+    }
+
+    /// Sets [`sends_at_once`](Self::sends_at_once): to 1 or 2.
+    #[must_use]
+    pub fn with_sends_at_once(mut self, batches: u32) -> Self {
+        self.sends_at_once = Some(batches.clamp(1, 2));
         self
     }
 }

@@ -90,24 +90,19 @@ impl Store {
                 open.close_on_drop();
                 return Foresight::Lost(foreseen.decided, in_commit(error));
             }
+            // Others may need the connection more than who waits for a lock.
+            Err(error) if is_lock_timeout(&error) => {
+                self.heads.is_unknown(&foreseen.log);
+                return Foresight::Busy(foreseen.decided, classify(error));
+            }
             Err(error) => error,
         };
-        match error {
-            // Others may need the connection more than who waits for a lock.
-            error if is_lock_timeout(&error) => {
-                self.heads.is_unknown(&foreseen.log);
-                Foresight::Busy(foreseen.decided, classify(error))
-            }
-            error if is_stale(&error) || is_taken(&error) => {
-                self.heads.was_wrong(&foreseen.log);
-                *connection = Some(open);
-                Foresight::Wrong
-            }
-            _ => {
-                self.heads.is_unknown(&foreseen.log);
-                *connection = Some(open);
-                Foresight::Wrong
-            }
+        if is_stale(&error) || is_taken(&error) {
+            self.heads.was_wrong(&foreseen.log);
+        } else {
+            self.heads.is_unknown(&foreseen.log);
         }
+        *connection = Some(open);
+        Foresight::Wrong
     }
 }

@@ -46,7 +46,7 @@ impl Store {
         if self.sends_one { Some(self.sending.of_key(key).await) } else { None }
     }
 
-    /// How many batches of one lock key may be under way. Two take a connection each.
+    /// How many batches of one lock key may be under way. Where two are sent, each takes a connection.
     pub(crate) fn batches_at_once(&self) -> usize {
         if self.config.max_connections > 1 { 2 } else { 1 }
     }
@@ -66,7 +66,7 @@ impl Turn {
 /// Whether one batch of a lock key is sent at a time: if the settings say so, or else if the server is near.
 pub(crate) async fn sends_one(connection: &mut PgConnection, config: &PostgresConfig) -> Result<bool, sqlx::Error> {
     if let Some(batches) = config.sends_at_once {
-        return Ok(batches == 1);
+        return Ok(batches <= 1);
     }
     let mut fastest = Duration::MAX;
     for _ in 0..3 {
