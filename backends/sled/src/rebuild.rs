@@ -92,8 +92,7 @@ impl Store {
             self.remove_marked(keys::marks(number))?;
         }
         let old = {
-            let mut greatest = self.write()?;
-            greatest.forget();
+            let _writer = self.write()?;
             let mut batch = Batch::default();
             let (number, mut head) = match self.log(log)? {
                 Some(found) => found,
@@ -195,6 +194,7 @@ impl Store {
         let Some(_alone) = loading.alone() else { return Ok(None) };
         let old = {
             let mut greatest = self.write()?;
+            // It was not told of what was loaded.
             greatest.forget();
             let Some((number, mut head)) = self.log(log)? else { return Ok(None) };
             if through > head.position {
@@ -236,8 +236,7 @@ impl Store {
             return Err(Error::new(ErrorKind::Rebuilding, format!("a rebuild of {log} is running")));
         }
         let (records, number, old) = {
-            let mut greatest = self.write()?;
-            greatest.forget();
+            let _writer = self.write()?;
             let Some((number, mut head)) = self.log(log)? else { return Ok((0, None)) };
             if head.state == LogState::Rebuilding {
                 return Ok((0, None));
