@@ -24,6 +24,8 @@ struct Rows<'a> {
     logs: RefCell<HashMap<LogId, Option<(LogNumber, Head)>>>,
     /// The record that was asked for last: deciding on a write asks for the same one again, for its identities.
     last: RefCell<Option<(LogId, RecordKey, Option<LoadedRecord>)>>,
+    /// The keys that were looked for, by those of their rows: many commits are sealed with the same ones.
+    keys: RefCell<HashMap<Vec<u8>, KeyVersion>>,
     greatest: RefCell<&'a mut Greatest>,
 }
 
@@ -77,10 +79,16 @@ impl View for Rows<'_> {
 
     fn keys(&self, log: &LogId, subject: &Subject) -> Result<KeyVersion> {
         let Some((number, _)) = self.log(log)? else { return Ok(KeyVersion::default()) };
-        if self.is_new(&keys::subject(number, subject))? {
+        let key = keys::subject(number, subject);
+        if self.is_new(&key)? {
             return Ok(KeyVersion::default());
         }
-        Ok(self.store.keys(number, subject)?.as_ref().map_or(KeyVersion::default(), KeyRow::at))
+        if let Some(known) = self.keys.borrow().get(&key) {
+            return Ok(*known);
+        }
+        let found = self.store.keys(number, subject)?.as_ref().map_or(KeyVersion::default(), KeyRow::at);
+        self.keys.borrow_mut().insert(key, found);
+        Ok(found)
     }
 }
 
@@ -98,6 +106,7 @@ impl Store {
                 store: self,
                 logs: RefCell::default(),
                 last: RefCell::default(),
+                keys: RefCell::default(),
                 greatest: RefCell::new(&mut greatest),
             };
             let mut decided = decide(&view, &self.config.limits, batch);

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::subject::Subject;
 
-/// The id of a data key: 32 bytes that are derived from it, so that a key cannot be taken for another.
+/// The id of a data key: 32 bytes, of which the first six tell when it was made (milliseconds since 1970), so that ids mostly
+/// grow, and the others are derived from it and that time, so that a key cannot be taken for another.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct KeyId([u8; 32]);

@@ -1,4 +1,4 @@
-//! Maps by the ids of keys, which are random already: there is nothing to hash.
+//! Maps by the ids of keys, which end at random already: there is nothing to hash.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -6,16 +6,16 @@ use std::hash::{BuildHasherDefault, Hasher};
 use crate::types::KeyId;
 
 /// A map by key ids.
-pub(crate) type ById<V> = HashMap<KeyId, V, BuildHasherDefault<FirstBytes>>;
+pub(crate) type ById<V> = HashMap<KeyId, V, BuildHasherDefault<LastBytes>>;
 
-/// The first eight bytes of an id. What is shorter counts for nothing.
+/// The last eight bytes of an id. What is shorter counts for nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct FirstBytes(u64);
+pub(crate) struct LastBytes(u64);
 
-impl Hasher for FirstBytes {
+impl Hasher for LastBytes {
     fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_le_bytes(*first);
+        if let Some(last) = bytes.last_chunk() {
+            self.0 = u64::from_le_bytes(*last);
         }
     }
 

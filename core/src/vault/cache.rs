@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-use super::by_id::FirstBytes;
+use super::by_id::LastBytes;
 use super::crypto::SealingKey;
 use crate::types::{KeyId, KeyVersion, LogId, Redacted, Subject};
 
@@ -23,7 +23,7 @@ struct State {
     /// Logs by number, so that keys of the maps are small.
     logs: HashMap<LogId, u32>,
     by_subject: LruCache<(u32, Subject), (Current, Instant)>,
-    by_id: LruCache<(u32, KeyId), (Known, Instant), BuildHasherDefault<FirstBytes>>,
+    by_id: LruCache<(u32, KeyId), (Known, Instant), BuildHasherDefault<LastBytes>>,
 }
 
 /// The key that is sealed by for a subject.

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::envelope::{self, Envelope, NONCE, TAG};
 use crate::error::{Error, ErrorKind, Result, VaultFault};
-use crate::types::KeyId;
+use crate::types::{KeyId, Timestamp};
 
 /// What is derived from a key, by the names under which it is.
 pub(super) const KEY_ID: &[u8] = b"rekindle/v1/key-id";
@@ -66,15 +66,24 @@ pub(super) fn fill(bytes: &mut [u8]) -> Result<()> {
 
 /// What is derived from a key under a name.
 pub(super) fn derive(secret: &SecretKey, name: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
-    expand(&Hkdf::new(None, secret.expose()), name)
+    expand(&Hkdf::new(None, secret.expose()), &[name])
 }
 
-fn expand(extracted: &Hkdf<Sha256>, name: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
+fn expand(extracted: &Hkdf<Sha256>, name: &[&[u8]]) -> Result<Zeroizing<[u8; 32]>> {
     let mut derived = Zeroizing::new([0; 32]);
     // It gives so many bytes always. But if it did not, this would be a key of zeros, which everybody knows.
-    let expanded = extracted.expand(name, &mut derived[..]);
+    let expanded = extracted.expand_multi_info(name, &mut derived[..]);
     expanded.map_err(|_| Error::invalid("HKDF does not give 32 bytes"))?;
     Ok(derived)
+}
+
+/// When a key was made, as its id begins: milliseconds since 1970. Zeros tell nothing.
+type Made = [u8; 6];
+
+fn made(at: Timestamp) -> Made {
+    let milliseconds = u64::try_from(at.as_microseconds() / 1000).unwrap_or_default();
+    let [_, _, made @ ..] = milliseconds.to_be_bytes();
+    made
 }
 
 /// A key in use: it seals and opens envelopes.
@@ -85,11 +94,29 @@ pub(super) struct SealingKey {
 }
 
 impl SealingKey {
+    /// The key of which it is not told when it was made.
     pub(super) fn new(secret: SecretKey) -> Result<Self> {
+        Self::made(secret, Made::default())
+    }
+
+    /// The key that was made at this time.
+    pub(super) fn made_at(secret: SecretKey, at: Timestamp) -> Result<Self> {
+        Self::made(secret, made(at))
+    }
+
+    /// The key that was made when the one of this id was. If it is that one, it has the same id.
+    pub(super) fn made_with(secret: SecretKey, id: &KeyId) -> Result<Self> {
+        Self::made(secret, id.as_bytes().first_chunk().copied().unwrap_or_default())
+    }
+
+    fn made(secret: SecretKey, made: Made) -> Result<Self> {
         let extracted = Hkdf::new(None, secret.expose());
-        let id = KeyId::from_bytes(*expand(&extracted, KEY_ID)?);
-        let cipher = Cipher::new(&*expand(&extracted, CIPHER)?);
-        Ok(Self { id, secret, cipher })
+        let mut id = *expand(&extracted, &[KEY_ID, &made])?;
+        // The last bytes make room for the first.
+        id.rotate_right(made.len());
+        id[..made.len()].copy_from_slice(&made);
+        let cipher = Cipher::new(&*expand(&extracted, &[CIPHER])?);
+        Ok(Self { id: KeyId::from_bytes(id), secret, cipher })
     }
 
     pub(super) fn id(&self) -> KeyId {

@@ -8,12 +8,12 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::aad::Place;
 use super::cache::Cache;
-use super::crypto::SealingKey;
+use super::crypto::{SealingKey, SecretKey};
 use super::kek::{KekProvider, Keks};
 use super::ring::{Material, Ring, RingKey};
 use crate::error::{Error, ErrorKind, Result, VaultFault};
 use crate::store::{EventStore, EventStoreExt, KeyStore};
-use crate::types::{Commit, KeyId, KeyRow, KeyVersion, KeyWrite, LockKeys, LogId, Position, Subject};
+use crate::types::{Commit, KeyId, KeyRow, KeyVersion, KeyWrite, LockKeys, LogId, Position, Subject, Timestamp};
 
 /// How many keys are unwrapped at a time: with a service, each is a call.
 const UNWRAP_AT_ONCE: usize = 16;
@@ -162,7 +162,7 @@ impl Vault {
 
     /// A new key for a subject, wrapped; it comes after these.
     pub(super) async fn new_key(&self, log: &LogId, subject: &Subject, ring: &mut Ring) -> Result<SealingKey> {
-        let key = SealingKey::new(super::crypto::SecretKey::generate()?)?;
+        let key = SealingKey::made_at(SecretKey::generate()?, Timestamp::now())?;
         let generation = ring.next_generation();
         let kek = self.keks.primary().to_owned();
         let wrapped = self.keks.wrap(&kek, key.secret(), &Place::key(generation).aad(log, subject)).await?;
@@ -183,7 +183,7 @@ impl Vault {
             let context = Place::key(key.generation).aad(log, &subject);
             let place = format!("the key {} of {subject}", key.id);
             let secret = self.keks.unwrap(kek, wrapped, &context).await.map_err(|error| error.at(&place))?;
-            let sealing = SealingKey::new(secret)?;
+            let sealing = SealingKey::made_with(secret, &key.id)?;
             if sealing.id() != key.id {
                 return Err(Error::vault(VaultFault::Tampered, format!("{place} has another id: {}", sealing.id())));
             }

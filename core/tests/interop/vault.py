@@ -10,6 +10,7 @@ import hmac
 import json
 import os
 import sys
+import time
 
 from nacl.bindings import (
     crypto_aead_xchacha20poly1305_ietf_decrypt as decrypt,
@@ -18,6 +19,8 @@ from nacl.bindings import (
 from nacl.exceptions import CryptoError
 
 VERSION, SUITE = 1, 1
+# That it is not told when a key was made.
+UNTOLD = bytes(6)
 
 
 # Keys and what is derived from them
@@ -29,8 +32,12 @@ def derive(key, info):
     return hmac.digest(extracted, info + b"\x01", hashlib.sha256)
 
 
-def key_id(key):
-    return derive(key, b"rekindle/v1/key-id")
+def key_id(key, made):
+    return made + derive(key, b"rekindle/v1/key-id" + made)[:26]
+
+
+def is_id_of(key, id):
+    return id == key_id(key, id[:6])
 
 
 def cipher_key(key):
@@ -65,9 +72,9 @@ def associated_data(place):
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
 
 
-def seal(key, nonce, place, plaintext):
+def seal(key, made, nonce, place, plaintext):
     sealed = encrypt(plaintext, associated_data(place), nonce, cipher_key(key))
-    return bytes([VERSION, SUITE]) + key_id(key) + nonce + sealed
+    return bytes([VERSION, SUITE]) + key_id(key, made) + nonce + sealed
 
 
 class Refused(Exception):
@@ -81,7 +88,7 @@ def id_in(envelope):
 
 
 def open_with(key, place, envelope):
-    if id_in(envelope) != key_id(key):
+    if not is_id_of(key, id_in(envelope)):
         raise Refused("WrongKey")
     try:
         return decrypt(envelope[58:], associated_data(place), envelope[34:58], cipher_key(key))
@@ -202,8 +209,9 @@ def unwrapped(keks, row):
         if "wrapped" in key:
             place = place_of_key(row, key["generation"])
             data_key = open_with(keks[key["kek"]], place, bytes.fromhex(key["wrapped"]))
-            assert key_id(data_key).hex() == key["id"], "it is another key"
-            keys[key_id(data_key)] = data_key
+            id = bytes.fromhex(key["id"])
+            assert is_id_of(data_key, id), "it is another key"
+            keys[id] = data_key
     return keys
 
 
@@ -237,11 +245,11 @@ def place_of_member(place, name):
     return place | {"section": place["section"] + "/" + name}
 
 
-def seal_members(data_key, task):
+def seal_members(data_key, made, task):
     members = json.loads(task["json"])
     for name in task["names"]:
         place = place_of_member(task["place"], name)
-        envelope = seal(data_key, os.urandom(24), place, json.dumps(members[name]).encode())
+        envelope = seal(data_key, made, os.urandom(24), place, json.dumps(members[name]).encode())
         members[name] = base64.b64encode(envelope).decode()
     members["$sealed"] = sorted(task["names"], key=str.encode)
     return json.dumps(members)
@@ -250,16 +258,16 @@ def seal_members(data_key, task):
 def task_seal(task):
     """Makes a data key, wraps it, writes its row, and seals with it."""
     primary, keks = read_keks(task["keks"])
-    data_key = os.urandom(32)
+    data_key, made = os.urandom(32), (time.time_ns() // 1_000_000).to_bytes(6, "big")
     row = task["row"]
-    wrapped = seal(keks[primary], os.urandom(24), place_of_key(row, 1), data_key)
-    key = {"generation": 1, "id": key_id(data_key).hex(), "kek": primary, "wrapped": wrapped.hex()}
+    wrapped = seal(keks[primary], UNTOLD, os.urandom(24), place_of_key(row, 1), data_key)
+    key = {"generation": 1, "id": key_id(data_key, made).hex(), "kek": primary, "wrapped": wrapped.hex()}
     body = write_ring({"forgotten": None, "keys": [key]})
     envelopes = []
     for place in task["places"]:
         plaintext = bytes.fromhex(place["plaintext"])
-        envelopes.append(seal(data_key, os.urandom(24), place, plaintext).hex())
-    objects = [seal_members(data_key, task) for task in task["objects"]]
+        envelopes.append(seal(data_key, made, os.urandom(24), place, plaintext).hex())
+    objects = [seal_members(data_key, made, task) for task in task["objects"]]
     return {"id": key["id"], "body": body.hex(), "envelopes": envelopes, "objects": objects}
 
 
@@ -276,8 +284,8 @@ def task_faults(task):
 
 
 def task_derive(task):
-    key = bytes.fromhex(task["key"])
-    return {"id": key_id(key).hex(), "cipher": cipher_key(key).hex(), "index": index_key(key).hex()}
+    key, made = bytes.fromhex(task["key"]), bytes.fromhex(task["made"])
+    return {"id": key_id(key, made).hex(), "cipher": cipher_key(key).hex(), "index": index_key(key).hex()}
 
 
 def task_places(task):

@@ -52,13 +52,13 @@ fn with(place: &Parts, name: &str, bytes: &[u8]) -> Value {
 fn e8_python_derives_the_same_from_a_key() {
     let Some(python) = python() else { return };
     let key = SecretKey::generate().unwrap();
+    let (cipher, index) = (hex(&*derive(&key, CIPHER).unwrap()), hex(&*derive(&key, INDEX).unwrap()));
     let sealing = SealingKey::new(key.clone()).unwrap();
-    let here = json!({
-        "id": sealing.id().to_string(),
-        "cipher": hex(&*derive(&key, CIPHER).unwrap()),
-        "index": hex(&*derive(&key, INDEX).unwrap()),
-    });
-    assert_eq!(ask(&python, "derive", &json!({ "key": hex(key.expose()) })), here);
+    let made = SealingKey::made_at(key.clone(), Timestamp::from_microseconds(0x0189_0a5d_ac96 * 1000 + 999).unwrap());
+    for (sealing, made) in [(&sealing, "000000000000"), (&made.unwrap(), "01890a5dac96")] {
+        let here = json!({ "id": sealing.id().to_string(), "cipher": cipher, "index": index });
+        assert_eq!(ask(&python, "derive", &json!({ "key": hex(key.expose()), "made": made })), here);
+    }
 
     for parts in [["r", "n", ""], ["shop.customer", "email", "ádä@example.org"]] {
         let there = ask(&python, "hash", &json!({ "key": hex(key.expose()), "parts": parts }));
@@ -111,7 +111,7 @@ async fn e8_p34_python_opens_what_was_sealed_here() {
     let mut ring = Ring { state: State::Open, keys: Vec::new() };
     let mut keys = Vec::new();
     for (generation, kek) in [(1, "2025"), (2, "2025"), (3, "2026")] {
-        let key = SealingKey::new(SecretKey::generate().unwrap()).unwrap();
+        let key = SealingKey::made_at(SecretKey::generate().unwrap(), Timestamp::now()).unwrap();
         let context = Place::key(generation).aad(&log, &subject);
         let wrapped = keks.wrap(kek, key.secret(), &context).await.unwrap();
         let material = match generation {
@@ -147,7 +147,7 @@ async fn e8_p34_what_python_sealed_opens_here() {
     let key = ring.current(&subject).unwrap().unwrap();
     let Material::Wrapped { kek, wrapped } = &key.material else { panic!("{key:?}") };
     let secret = keks.unwrap(kek, wrapped, &Place::key(key.generation).aad(&log, &subject)).await.unwrap();
-    let opening = SealingKey::new(secret).unwrap();
+    let opening = SealingKey::made_with(secret, &key.id).unwrap();
     assert_eq!(opening.id(), key.id);
     let envelopes = answer["envelopes"].as_array().unwrap();
     assert_eq!(envelopes.len(), contents.len());

@@ -38,6 +38,12 @@ fn secret(vector: &Value) -> SecretKey {
     SecretKey::from_bytes(bytes(vector, "key").try_into().unwrap())
 }
 
+/// The key, made when the vector says.
+fn sealing(vector: &Value) -> SealingKey {
+    let made = bytes(vector, "made").iter().fold(0, |made, byte| made << 8 | i64::from(*byte));
+    SealingKey::made_at(secret(vector), Timestamp::from_microseconds(made * 1000).unwrap()).unwrap()
+}
+
 #[test]
 fn the_page_has_vectors_of_each_kind_and_no_other_ones() {
     let kinds = ["cipher", "envelope", "body", "row", "hash"].map(|member| vectors(member).len());
@@ -50,7 +56,8 @@ fn e8_keys_are_derived_as_the_page_says() {
         let key = secret(&vector);
         let derived = json!({
             "key": hex(key.expose()),
-            "id": SealingKey::new(key.clone()).unwrap().id().to_string(),
+            "made": vector["made"],
+            "id": sealing(&vector).id().to_string(),
             "cipher": hex(&*derive(&key, CIPHER).unwrap()),
             "index": hex(&*derive(&key, INDEX).unwrap()),
         });
@@ -59,9 +66,24 @@ fn e8_keys_are_derived_as_the_page_says() {
 }
 
 #[test]
+fn e8_ids_grow_with_the_time_at_which_a_key_was_made_and_begin_with_it() {
+    let id = |byte, at: &str| {
+        let key = SealingKey::made_at(SecretKey::from_bytes([byte; 32]), at.parse().unwrap()).unwrap();
+        key.id().to_string()
+    };
+    let times = ["1969-12-31T23:59:59Z", "1970-01-01T00:00:00.001Z", "2026-11-26T12:00:00Z", "9999-01-01T00:00:00Z"];
+    let ids: Vec<String> = times.iter().zip([4, 3, 2, 1]).map(|(at, byte)| id(byte, at)).collect();
+    assert!(ids.is_sorted(), "{ids:?}");
+    let begins: Vec<&str> = ids.iter().map(|id| &id[..12]).collect();
+    // By Python's datetime.
+    assert_eq!(begins, ["000000000000", "000000000001", "01a217ba1200", "e6707a6eb000"]);
+    assert_ne!(id(9, times[2])[12..], id(9, times[3])[12..], "the time is in what is derived");
+}
+
+#[test]
 fn e8_p34_what_is_sealed_is_byte_for_byte_what_the_page_says() {
     for vector in vectors("envelope") {
-        let (key, aad) = (SealingKey::new(secret(&vector)).unwrap(), Parts::of_json(&vector).aad());
+        let (key, aad) = (sealing(&vector), Parts::of_json(&vector).aad());
         let nonce = bytes(&vector, "nonce").try_into().unwrap();
         assert_eq!(hex(&aad), vector["aad"]);
         assert_eq!(hex(&key.seal(&nonce, &aad, &bytes(&vector, "plaintext")).unwrap()), vector["envelope"]);
