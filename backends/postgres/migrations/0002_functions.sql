@@ -176,20 +176,24 @@ BEGIN
 END;
 $$;
 
+-- What append_batch writes, a row each. `before` is the revision that a record must be at, with the identities that it has
+-- after it, too; 0 if it must never have been there.
+CREATE TYPE @schema@.event_row AS (
+    revision bigint, occurred_at bigint, version bigint, id uuid, action_type smallint, resource text, record_id text,
+    action text, actor_kind text, actor_id text, data text, changed_attributes text, metadata text, removed_attributes text,
+    sealed_data bytea, sealed_changed_attributes bytea, sealed_metadata bytea
+);
+CREATE TYPE @schema@.record_row AS (
+    before bigint, revision bigint, resource text, id text, attributes text, identities text
+);
+
 -- Writes a batch of one log that was decided on what its commits expect, unread: if the log is at the version and the
 -- position that it was last seen at, or that the batch before it leads to; and if records, identities and keys are as
--- expected; else it raises RK001, or a unique index refuses, and nothing is written. `record_before` is the revision that a
--- record must be at, with the identities that it has after it, too; 0 if it must never have been there; so must all keys, if
--- they are new. Rows come sorted by key, and lists may be short, as for write_batch, or null if they are empty.
+-- expected; else it raises RK001, or a unique index refuses, and nothing is written. Keys that are new must never have been
+-- there. Rows come sorted by key, and lists are null if they are empty.
 CREATE FUNCTION @schema@.append_batch(
     one bigint, first integer, second integer, in_log bigint, at_version bigint, at_position bigint,
-    event_revision bigint[], event_occurred_at bigint[], event_version bigint[], event_id uuid[],
-    event_action_type smallint[], event_resource text[], event_record_id text[], event_action text[],
-    event_actor_kind text[], event_actor_id text[], event_data text[], event_changed text[], event_metadata text[],
-    event_removed text[], sealed_data bytea[], sealed_changed bytea[], sealed_metadata bytea[],
-    records_updated integer,
-    record_before bigint[], record_revision bigint[], record_resource text[], record_id text[], record_attributes text[],
-    record_identities text[],
+    new_events @schema@.event_row[], records_updated integer, new_records @schema@.record_row[],
     taken_resource text[], taken_name text[], taken_value text[], taken_owner text[],
     checked_resource text[], checked_id text[], checked_revision bigint[],
     relied_subject text[], relied_version bigint[], relied_epoch bigint[],
@@ -210,7 +214,7 @@ BEGIN
     -- One statement for what most batches are: it costs less than three.
     WITH head AS (
         UPDATE @schema@.logs
-        SET version = version + 1, position = position + coalesce(cardinality(event_id), 0)
+        SET version = version + 1, position = position + coalesce(cardinality(new_events), 0)
         WHERE id = in_log AND version = at_version AND position = at_position AND state = 0
         RETURNING generation
     ), event AS (
@@ -218,17 +222,16 @@ BEGIN
             log, position, revision, occurred_at, version, id, action_type, resource, record_id, action, actor_kind,
             actor_id, data, changed_attributes, metadata, removed_attributes, sealed_data, sealed_changed_attributes,
             sealed_metadata)
-        SELECT in_log, at_position + e.at, e.a, e.b, e.c, e.d, e.e, e.f, e.g, e.h, e.i, e.j, e.k, e.l, e.m, e.n, e.o, e.p,
-            e.q
-        FROM head, unnest(event_revision, event_occurred_at, event_version, event_id, event_action_type, event_resource,
-            event_record_id, event_action, event_actor_kind, event_actor_id, event_data, event_changed, event_metadata,
-            event_removed, sealed_data, sealed_changed, sealed_metadata)
-            WITH ORDINALITY AS e(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, at)
+        SELECT in_log, at_position + e.at, e.revision, e.occurred_at, e.version, e.id, e.action_type, e.resource, e.record_id,
+            e.action, e.actor_kind, e.actor_id, e.data, e.changed, e.metadata, e.removed, e.sealed_data, e.sealed_changed,
+            e.sealed_metadata
+        FROM head, unnest(new_events) WITH ORDINALITY AS e(
+            revision, occurred_at, version, id, action_type, resource, record_id, action, actor_kind, actor_id, data, changed,
+            metadata, removed, sealed_data, sealed_changed, sealed_metadata, at)
     ), created AS (
         INSERT INTO @schema@.records (log, generation, revision, resource, id, attributes, identities)
-        SELECT in_log, head.generation, r.a, r.b, r.c, r.d, r.e
-        FROM head, unnest(record_revision, record_resource, record_id, record_attributes, record_identities, record_before)
-            AS r(a, b, c, d, e, before)
+        SELECT in_log, head.generation, r.revision, r.resource, r.id, r.attributes, r.identities
+        FROM head, unnest(new_records) AS r
         WHERE r.before = 0
     )
     SELECT head.generation INTO in_use FROM head;
@@ -269,8 +272,7 @@ BEGIN
         SET revision = r.revision, attributes = r.attributes
         FROM (
             SELECT found.place, written.*
-            FROM unnest(record_before, record_revision, record_resource, record_id, record_attributes, record_identities)
-                AS written(before, revision, resource, id, attributes, identities)
+            FROM unnest(new_records) AS written
             CROSS JOIN LATERAL (
                 SELECT old.ctid AS place FROM @schema@.records old
                 WHERE old.log = in_log AND old.generation = in_use AND old.resource = written.resource

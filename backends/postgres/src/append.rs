@@ -1,83 +1,125 @@
 //! Writing what was decided on what commits expect: one call of one function, which sees to it that they are right.
 
 use rekindle_core::Result;
+use rekindle_core::store::LoadedRecord;
 use rekindle_core::store::decide::LogChanges;
-use rekindle_core::types::{LockKey, Revision};
+use rekindle_core::types::{Actor, Event, LockKey, Revision};
+use sqlx::postgres::PgArguments;
+use sqlx::{Arguments, Encode, Postgres, Type};
 
+use crate::composite::{RowList, RowTypes};
 use crate::config::LockMode;
+use crate::error::classify;
 use crate::expected::{Expectations, ExpectedKeys};
 use crate::foresight::Foreseen;
-use crate::lists::{Call, Lists, some};
-use crate::rows::bigint;
+use crate::lists::{Call, Lists, clear, sealed, some};
+use crate::rows::{action_type_code, bigint, identities_text, to_text};
 use crate::sql::Sql;
 
 /// The call that writes the changes of a batch. Its error is `is_stale` if something is not as it was expected.
-pub(crate) fn append<'a>(
+pub(crate) fn append(
     sql: &Sql,
     mode: LockMode,
-    foreseen: &'a Foreseen,
-    changes: &'a LogChanges,
-) -> Result<Call<'a>> {
+    types: RowTypes,
+    foreseen: &Foreseen,
+    changes: &LogChanges,
+) -> Result<Call<'static>> {
     let (one, first, second) = match (mode, foreseen.lock) {
         (LockMode::Row, _) => (None, None, None),
         (LockMode::Advisory, LockKey::One(one)) => (Some(one), None, None),
         (LockMode::Advisory, LockKey::Two(first, second)) => (None, Some(first), Some(second)),
     };
+    let (events, (updated, records)) = (events(types, changes)?, records(types, &foreseen.expectations, changes)?);
     let mut lists = Lists::default();
-    lists.add(1, changes)?;
-    let Lists { events, records, taken, keys, key_ids, .. } = lists;
-    let before = Before::new(&foreseen.expectations, changes)?;
+    lists.add_identities(1, 0, changes);
+    lists.add_keys(1, changes)?;
+    let Lists { taken, keys, key_ids, .. } = lists;
     let checked = Checked::new(&foreseen.expectations, changes)?;
     let relied = Relied::new(&foreseen.expectations)?;
-    let query = sqlx::query(sql.append_batch())
-        .bind(one)
-        .bind(first)
-        .bind(second)
-        .bind(foreseen.at.id)
-        .bind(foreseen.at.version)
-        .bind(bigint(foreseen.at.head.position.get(), "the position")?);
-    let query = events.bind(query).bind(before.updated).bind(some(before.revision));
-    let query = records
-        .bind(query)
-        .bind(some(taken.resource))
-        .bind(some(taken.name))
-        .bind(some(taken.value))
-        .bind(some(taken.owner))
-        .bind(some(checked.resource))
-        .bind(some(checked.id))
-        .bind(some(checked.revision))
-        .bind(some(relied.subject))
-        .bind(some(relied.version))
-        .bind(some(relied.epoch))
-        .bind(foreseen.expectations.keys_are_new())
-        .bind(some(keys.subject))
-        .bind(some(keys.version))
-        .bind(some(keys.epoch))
-        .bind(some(keys.body))
-        .bind(some(key_ids.id))
-        .bind(some(key_ids.subject));
-    Ok(query)
+    let mut arguments = PgArguments::default();
+    let to = &mut arguments;
+    add(to, one)?;
+    add(to, first)?;
+    add(to, second)?;
+    add(to, foreseen.at.id)?;
+    add(to, foreseen.at.version)?;
+    add(to, bigint(foreseen.at.head.position.get(), "the position")?)?;
+    add(to, events)?;
+    add(to, updated)?;
+    add(to, records)?;
+    add(to, some(taken.resource))?;
+    add(to, some(taken.name))?;
+    add(to, some(taken.value))?;
+    add(to, some(taken.owner))?;
+    add(to, some(checked.resource))?;
+    add(to, some(checked.id))?;
+    add(to, some(checked.revision))?;
+    add(to, some(relied.subject))?;
+    add(to, some(relied.version))?;
+    add(to, some(relied.epoch))?;
+    add(to, foreseen.expectations.keys_are_new())?;
+    add(to, some(keys.subject))?;
+    add(to, some(keys.version))?;
+    add(to, some(keys.epoch))?;
+    add(to, some(keys.body))?;
+    add(to, some(key_ids.id))?;
+    add(to, some(key_ids.subject))?;
+    Ok(sqlx::query_with(sql.append_batch(), arguments))
 }
 
-/// What the records that are written must be before; in the order of their rows.
-#[derive(Default)]
-struct Before {
-    updated: i32,
-    revision: Vec<i64>,
+fn add<'a, T: Encode<'a, Postgres> + Type<Postgres>>(arguments: &mut PgArguments, value: T) -> Result<()> {
+    arguments.add(value).map_err(|error| classify(sqlx::Error::Encode(error)))
 }
 
-impl Before {
-    fn new(expectations: &Expectations, changes: &LogChanges) -> Result<Self> {
-        let mut before = Self::default();
-        for key in changes.records.keys() {
-            let revision = expectations.revision(key);
-            if revision > Revision::ZERO {
-                before.updated += 1;
-            }
-            before.revision.push(bigint(revision.get(), "the revision")?);
-        }
-        Ok(before)
+fn events(types: RowTypes, changes: &LogChanges) -> Result<RowList> {
+    let mut list = RowList::with_capacity(types.event, changes.events.len() * 640);
+    for Event { position: _, revision, event } in &changes.events {
+        let removed = &event.removed_attributes;
+        let removed = if removed.is_empty() { None } else { Some(to_text(removed)?) };
+        list.add(|row| {
+            row.int8_or_null(revision.map(|revision| bigint(revision.get(), "the revision")).transpose()?)?;
+            row.int8(event.occurred_at.as_microseconds())?;
+            row.int8(event.version.into())?;
+            row.uuid(event.id.as_uuid())?;
+            row.int2(action_type_code(event.action_type))?;
+            row.text(event.resource.as_str())?;
+            row.text(event.record_id.as_str())?;
+            row.text(event.action.as_str())?;
+            row.text_or_null(event.actor.as_ref().map(|actor| actor.kind().as_str()))?;
+            row.text_or_null(event.actor.as_ref().map(Actor::id))?;
+            row.text_or_null(clear(&event.data))?;
+            row.text_or_null(clear(&event.changed_attributes))?;
+            row.text_or_null(clear(&event.metadata))?;
+            row.text_or_null(removed.as_deref())?;
+            row.bytes_or_null(sealed(&event.data))?;
+            row.bytes_or_null(sealed(&event.changed_attributes))?;
+            row.bytes_or_null(sealed(&event.metadata))
+        })?;
     }
+    Ok(list)
+}
+
+/// The records, and how many of them are there before.
+fn records(types: RowTypes, expectations: &Expectations, changes: &LogChanges) -> Result<(i32, RowList)> {
+    let mut list = RowList::with_capacity(types.record, changes.records.len() * 384);
+    let mut updated = 0;
+    for (key, LoadedRecord { revision, state, .. }) in &changes.records {
+        let before = expectations.revision(key);
+        if before > Revision::ZERO {
+            updated += 1;
+        }
+        let state = state.as_ref();
+        let identities = state.map(|state| identities_text(&state.identities)).transpose()?.flatten();
+        list.add(|row| {
+            row.int8(bigint(before.get(), "the revision")?)?;
+            row.int8(bigint(revision.get(), "the revision")?)?;
+            row.text(key.resource.as_str())?;
+            row.text(key.id.as_str())?;
+            row.text_or_null(state.map(|state| state.attributes.as_str()))?;
+            row.text_or_null(identities.as_deref())
+        })?;
+    }
+    Ok((updated, list))
 }
 
 /// What the records must be that are not written.

@@ -1,14 +1,16 @@
 //! Making a batch in one round trip: decided on what its commits expect, and written if it is so.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use rekindle_core::store::decide::{Decided, decide};
 use rekindle_core::types::{Commit, LockKey, LogId};
 use rekindle_core::{Error, Result};
+use sqlx::PgConnection;
 
 use crate::append::append;
 use crate::commit::Answers;
-use crate::error::{classify, ends_connection, in_commit, is_lock_timeout, is_stale, is_taken};
+use crate::composite::RowTypes;
+use crate::error::{classify, ends_connection, in_commit, is_lock_timeout, is_made_anew, is_stale, is_taken};
 use crate::expected::Expectations;
 use crate::heads::At;
 use crate::kept::Own;
@@ -56,9 +58,17 @@ impl Store {
         }
     }
 
+    async fn read_row_types(&self, connection: &mut PgConnection) {
+        // If it fails, whoever reads next is told why.
+        if let Ok(types) = RowTypes::read(connection, &self.sql, self.schema()).await {
+            *self.row_types.lock().unwrap_or_else(PoisonError::into_inner) = types;
+        }
+    }
+
     pub(crate) async fn by_foresight(self: &Arc<Self>, connection: &mut Option<Own>, foreseen: Foreseen) -> Foresight {
         let Some(changes) = foreseen.decided.logs.get(&foreseen.log) else { return Foresight::Wrong };
-        let Ok(call) = append(&self.sql, self.config.lock_mode, &foreseen, changes) else {
+        let types = *self.row_types.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(call) = append(&self.sql, self.config.lock_mode, types, &foreseen, changes) else {
             self.heads.is_unknown(&foreseen.log);
             return Foresight::Wrong;
         };
@@ -102,7 +112,13 @@ impl Store {
         } else {
             self.heads.is_unknown(&foreseen.log);
         }
-        *connection = Some(open);
+        if is_made_anew(&error) {
+            // What was prepared on the connection is of the schema before.
+            self.read_row_types(&mut open).await;
+            open.close_on_drop();
+        } else {
+            *connection = Some(open);
+        }
         Foresight::Wrong
     }
 }

@@ -23,6 +23,7 @@
 mod append;
 mod batch;
 mod commit;
+mod composite;
 mod config;
 mod copy;
 mod error;

@@ -114,7 +114,7 @@ impl<'a> Lists<'a> {
         self.add_keys(log, changes)
     }
 
-    fn add_identities(&mut self, log: i32, generation: i64, changes: &'a LogChanges) {
+    pub(crate) fn add_identities(&mut self, log: i32, generation: i64, changes: &'a LogChanges) {
         for (identity, owner) in &changes.owners {
             let lists = if owner.is_some() { &mut self.taken } else { &mut self.freed };
             lists.log.push(log);
@@ -126,7 +126,7 @@ impl<'a> Lists<'a> {
         }
     }
 
-    fn add_keys(&mut self, log: i32, changes: &'a LogChanges) -> Result<()> {
+    pub(crate) fn add_keys(&mut self, log: i32, changes: &'a LogChanges) -> Result<()> {
         for (subject, row) in &changes.keys {
             self.keys.log.push(log);
             self.keys.subject.push(subject.as_str());
@@ -223,14 +223,14 @@ impl<'a> Records<'a> {
     }
 }
 
-fn clear(payload: &Payload) -> Option<&str> {
+pub(crate) fn clear(payload: &Payload) -> Option<&str> {
     match payload {
         Payload::Json(json) => Some(json.as_str()),
         Payload::Sealed(_) | Payload::Redacted { .. } => None,
     }
 }
 
-fn sealed(payload: &Payload) -> Option<&[u8]> {
+pub(crate) fn sealed(payload: &Payload) -> Option<&[u8]> {
     match payload {
         Payload::Sealed(bytes) => Some(bytes),
         Payload::Json(_) | Payload::Redacted { .. } => None,

@@ -1,7 +1,7 @@
 //! Connecting.
 
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rekindle_core::store::{Durability, Locks, Watchers};
@@ -10,6 +10,7 @@ use rekindle_core::{Error, ErrorKind, Result};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection};
 
+use crate::composite::RowTypes;
 use crate::config::PostgresConfig;
 use crate::error::{classify, damaged};
 use crate::heads::Heads;
@@ -67,6 +68,7 @@ impl PostgresBackend {
         let mut connection = pool.acquire().await.map_err(classify)?;
         let durability = check_server(&mut connection, &sql).await?;
         migrate::check(&mut connection, &sql, &config.schema).await?;
+        let row_types = RowTypes::read(&mut connection, &sql, &config.schema).await.map_err(classify)?;
         let sends_one = turn::sends_one(&mut connection, &config).await.map_err(classify)?;
         drop(connection);
         let watchers = Arc::new(Watchers::default());
@@ -82,6 +84,7 @@ impl PostgresBackend {
             sends_one,
             sending: Locks::default(),
             heads: Heads::default(),
+            row_types: Mutex::new(row_types),
             kept: Kept::default(),
             watchers,
             listener,

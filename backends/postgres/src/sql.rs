@@ -71,6 +71,7 @@ statements! {
     purge_records = "purge_records.sql";
     rebuild_row = "rebuild_row.sql";
     rebuild_row_lock = "rebuild_row_lock.sql";
+    row_types = "row_types.sql";
     settings = "settings.sql";
     take_identities = "take_identities.sql";
     upsert_records = "upsert_records.sql";

@@ -1,6 +1,6 @@
 //! What all handles of one backend share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rekindle_core::store::{Durability, Locks, Watchers};
@@ -11,6 +11,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgRow};
 use sqlx::query::Query;
 use sqlx::{ConnectOptions, Execute, PgConnection, Postgres};
 
+use crate::composite::RowTypes;
 use crate::config::{PostgresConfig, Schema};
 use crate::error::{classify, ends_connection};
 use crate::heads::Heads;
@@ -34,6 +35,8 @@ pub(crate) struct Store {
     pub(crate) sends_one: bool,
     pub(crate) sending: Locks,
     pub(crate) heads: Heads,
+    /// The types of the schema: they have other numbers when it is made anew.
+    pub(crate) row_types: Mutex<RowTypes>,
     pub(crate) kept: Kept,
     pub(crate) watchers: Arc<Watchers>,
     pub(crate) hints: Hints,

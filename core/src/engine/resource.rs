@@ -116,7 +116,7 @@ pub(crate) struct Stored {
 impl Stored {
     pub(crate) fn of<R: Resource>(record: &R) -> Result<Self> {
         let key = RecordKey { resource: name_of::<R>()?, id: RecordId::new(record.id())? };
-        let attributes = Json::from_value(record).and_then(|json| json.to_object()).map_err(|error| error.at(&key))?;
+        let (_, attributes) = JsonObject::of_value(record).map_err(|error| error.at(&key))?;
         let identities = record.identities().into_iter().map(|(name, value)| IdentityValue::new(name, value));
         Ok(Self { identities: identities.collect::<Result<_>>().map_err(|error| error.at(&key))?, key, attributes })
     }
@@ -228,17 +228,14 @@ impl ResourceSpec {
         input
     }
 
-    /// Puts null in the place of what is sensitive, these members among it, and tells whether there was any.
-    pub(crate) fn redact(&self, section: &mut JsonObject, members: &[&'static str]) -> Result<bool> {
-        let mut redacted = false;
+    /// The members with null in the place of what is sensitive, these among it; `None` if nothing is.
+    pub(crate) fn redacted(&self, section: &JsonObject, members: &[&'static str]) -> Result<Option<JsonObject>> {
+        let mut redacted = None;
         if self.sealed {
             return Ok(redacted);
         }
-        for name in self.hidden().chain(members.iter().copied()) {
-            if section.contains(name) {
-                section.set(name, &())?;
-                redacted = true;
-            }
+        for name in self.hidden().chain(members.iter().copied()).filter(|name| section.contains(name)) {
+            redacted.get_or_insert_with(|| section.clone()).set(name, &())?;
         }
         Ok(redacted)
     }

@@ -23,8 +23,8 @@ use super::sealer::log_subject;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::ResourceStoreExt;
 use crate::types::{
-    ActionName, ActionType, Change, Check, Commit, Committed, Expected, Identity, Json, LockKey, LogId, NewEvent,
-    Payload, Position, Record, RecordId, RecordKey, Revision, Subject, WriteState,
+    ActionName, ActionType, Change, Check, Commit, Committed, Expected, Identity, Json, JsonObject, LockKey, LogId,
+    NewEvent, Payload, Position, Record, RecordId, RecordKey, Revision, Subject, WriteState,
 };
 
 /// Several actions that are committed as one: all of their events and changes, or none.
@@ -312,7 +312,8 @@ impl Unit {
             Target::Id(id) => Some(key_of::<A::Resource>(id)?),
             Target::Owner => self.owner(&action).await?,
         };
-        let data = Json::from_value(&action).map_err(|error| error.at(format!("the input of {:?}", A::NAME)))?;
+        let (data, input) =
+            JsonObject::of_value(&action).map_err(|error| error.at(format!("the input of {:?}", A::NAME)))?;
         let call = Call {
             resource: A::Resource::NAME,
             action: A::NAME,
@@ -324,7 +325,7 @@ impl Unit {
             occurred_at: self.cx.now,
         };
         let engine = Arc::clone(&self.engine);
-        let mut body = Typed { action: Some(action), key, data, outcome: None };
+        let mut body = Typed { action: Some(action), key, data, input, outcome: None };
         let allowed_run = async {
             self.allow(&call).await?;
             Next { hooks: &engine.hooks, all: &engine.hooks, call: &call, body: &mut body }.run(self).await

@@ -55,8 +55,13 @@ impl Json {
     ///
     /// `Invalid` if the value does not serialize, or not to an object.
     pub fn from_value(value: &impl Serialize) -> Result<Self> {
+        Self::written(|to| serde_json::to_writer(to, value))
+    }
+
+    /// What is written as JSON.
+    pub(super) fn written(write: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>) -> Result<Self> {
         let take = |text: &str| if text.starts_with('{') { Ok(Self(Arc::from(text))) } else { Err(kind_of(text)) };
-        text::written(|to| serde_json::to_writer(to, value), take)
+        text::written(write, take)
             .map_err(|source| Error::invalid("a value cannot be written as JSON").with_source(source))?
             .map_err(|kind| Error::invalid(format!("a value must be written as a JSON object, not {kind}")))
     }

@@ -8,6 +8,7 @@ mod json;
 mod key;
 mod limits;
 mod lock;
+mod members;
 mod name;
 mod object;
 mod position;

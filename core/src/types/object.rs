@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::json::{Json, same_json};
+use super::members::{self, Noted};
 use super::text;
 use crate::error::{Error, Result};
 
@@ -108,6 +109,28 @@ impl JsonObject {
         read(text, |name, value| object.0.push(Member::within(text, name, value)))?;
         object.sort();
         Ok(object)
+    }
+
+    /// Writes a value as JSON, and gives its members with it.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the value does not serialize, or not to an object.
+    pub(crate) fn of_value(value: &impl Serialize) -> Result<(Json, Self)> {
+        let mut members = Vec::new();
+        let json = Json::written(|to| {
+            members = members::write(to, value)?;
+            Ok(())
+        })?;
+        let text = json.text();
+        let plain = |name: &Range<usize>| text.get(name.clone()).is_some_and(|name| !name.contains('\\'));
+        if !members.iter().all(|member| plain(&member.name)) {
+            return json.to_object().map(|object| (json, object));
+        }
+        let member = |Noted { name, value }| Member { text: Arc::clone(text), name, value };
+        let mut object = Self(members.into_iter().map(member).collect());
+        object.sort();
+        Ok((json, object))
     }
 
     /// Whether there is a member of this name.
@@ -360,6 +383,29 @@ mod tests {
         );
     }
 
+    #[test]
+    fn only_an_object_has_members() {
+        let message = |error: Error| error.message().to_owned();
+        let array = message(JsonObject::of_value(&[object("{}")]).unwrap_err());
+        assert_eq!(array, "a value must be written as a JSON object, not an array");
+    }
+
+    /// Any JSON, with members of members, and names that are written with escapes.
+    fn value() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<i64>().prop_map(Into::into),
+            "[a\"\\\\{}:,é]{0,6}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+                prop::collection::vec(("[a-c\"\\\\{}:,é\u{1}]{0,3}", inner), 0..4)
+                    .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
     fn members() -> impl Strategy<Value = Vec<(String, i64)>> {
         prop::collection::vec(("[a-e\"\\\\é\u{1}]{0,2}", any::<i64>()), 0..8)
     }
@@ -371,6 +417,19 @@ mod tests {
     }
 
     proptest! {
+        /// The oracles are serde_json's own writer and reader.
+        #[test]
+        fn members_that_were_noted_are_those_that_are_read(
+            members in prop::collection::vec(("[a-c\"\\\\{}:,é\u{1}]{0,3}", value()), 0..6),
+        ) {
+            // In no order.
+            let map: std::collections::HashMap<_, _> = members.into_iter().collect();
+            let (json, object) = JsonObject::of_value(&map).unwrap();
+            prop_assert_eq!(json.as_str(), serde_json::to_string(&map).unwrap());
+            let read = json.to_object().unwrap();
+            prop_assert_eq!(object.iter().collect::<Vec<_>>(), read.iter().collect::<Vec<_>>());
+        }
+
         /// The oracle is a map.
         #[test]
         fn an_object_is_a_map(first in members(), second in members(), removed in "[a-e]{0,2}", set in "[a-e]{0,2}") {

@@ -1,5 +1,7 @@
 //! Running an action's body in a unit, and the event that it leaves.
 
+use std::mem;
+
 use async_trait::async_trait;
 
 use super::{Unit, no_record};
@@ -14,6 +16,8 @@ pub(super) struct Typed<A: Action> {
     pub(super) action: Option<A>,
     pub(super) key: Option<RecordKey>,
     pub(super) data: Json,
+    /// The members of the data.
+    pub(super) input: JsonObject,
     pub(super) outcome: Option<Option<A::Resource>>,
 }
 
@@ -77,7 +81,8 @@ impl<A: Action> Body for Typed<A> {
         let moved = resource.is_sealed() && !created && subject != Some(resource.subject(&key, &before_attributes)?);
         let nothing = JsonObject::default();
         let known_before = if moved { &nothing } else { &before_attributes };
-        let event = event::<A>(unit, &key, &self.data, created, known_before, after_attributes)?;
+        let event =
+            event::<A>(unit, &key, (&self.data, mem::take(&mut self.input)), created, known_before, after_attributes)?;
         let expected = unit.expected(&key, created);
         let record = written.as_ref().map(|state| state.attributes.clone());
         unit.written.insert(key.clone(), written.clone());
@@ -91,7 +96,7 @@ impl<A: Action> Body for Typed<A> {
 fn event<A: Action>(
     unit: &Unit,
     key: &RecordKey,
-    data: &Json,
+    (data, input): (&Json, JsonObject),
     created: bool,
     before: &JsonObject,
     after: Option<&JsonObject>,
@@ -103,14 +108,12 @@ fn event<A: Action>(
     if let Some(after) = after {
         expect_replayable::<A::Resource>(resource, key, after)?;
     }
-    let mut input = data.to_object()?;
-    let redacted = resource.redact(&mut input, A::SENSITIVE)?;
-    let recorded_data = if redacted { input.to_json()? } else { data.clone() };
+    let redacted = resource.redacted(&input, A::SENSITIVE)?;
+    let recorded_data = redacted.map_or_else(|| Ok(data.clone()), |redacted| redacted.to_json())?;
     // The difference is to the whole input, redacted or not.
-    let known = resource.known(if redacted { data.to_object()? } else { input });
+    let known = resource.known(input);
     let changes = after.map(|after| diff(before, &known, after)).unwrap_or_default();
-    let mut changed = changes.changed;
-    resource.redact(&mut changed, &[])?;
+    let changed = resource.redacted(&changes.changed, &[])?.unwrap_or(changes.changed);
     Ok(Some(NewEvent {
         id: unit.cx.new_event_id(),
         resource: key.resource.clone(),
