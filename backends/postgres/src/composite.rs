@@ -143,3 +143,85 @@ impl Encode<'_, Postgres> for RowList {
         Ok(IsNull::No)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rekindle_core::store::EventStoreExt;
+    use rekindle_core::types::{Commit, KeyRow, KeyWrite, LockKey, LogId, Subject};
+    use sqlx::{AssertSqlSafe, Connection, Executor};
+
+    use super::*;
+    use crate::{PostgresBackend, PostgresConfig};
+
+    /// Every kind of value, and none, as the server's own casts see them.
+    #[tokio::test]
+    async fn the_server_reads_the_rows_that_were_written() {
+        let Some(server) = rekindle_test_servers::postgres() else { return };
+        let config = PostgresConfig::new().with_schema(server.fresh_schema()).unwrap();
+        PostgresBackend::migrate(server.url(), &config).await.unwrap();
+        let backend = PostgresBackend::connect_with(server.url(), config.clone()).await.unwrap();
+        let RowTypes { event, .. } = *backend.store.row_types.lock().unwrap();
+        let id = Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8057);
+        let mut list = RowList::with_capacity(event, 0);
+        for (number, text, bytes) in [(None, None, None), (Some(i64::MIN), Some("é\"{},("), Some(&[0, 255][..]))] {
+            list.add(|row| {
+                row.int8_or_null(number)?;
+                row.int8(i64::MAX)?;
+                row.int8(-1)?;
+                row.uuid(&id)?;
+                row.int2(i16::MIN)?;
+                (0..2).try_for_each(|_| row.text(""))?;
+                (0..7).try_for_each(|_| row.text_or_null(text))?;
+                (0..3).try_for_each(|_| row.bytes_or_null(bytes))
+            })
+            .unwrap();
+        }
+        let text = format!("SELECT unnest($1::{}.event_row[])::text", config.schema.quoted());
+        let mut connection = PgConnection::connect(server.url()).await.unwrap();
+        let read: Vec<String> =
+            sqlx::query_scalar(AssertSqlSafe(text)).bind(list).fetch_all(&mut connection).await.unwrap();
+        let fixed = format!("9223372036854775807,-1,{id},-32768,\"\",\"\"");
+        let [text, bytes] = [r#""é""{},(""#, r#""\\x00ff""#].map(|value| [value; 7].join(","));
+        let bytes = bytes.split(',').take(3).collect::<Vec<_>>().join(",");
+        assert_eq!(read, [format!("(,{fixed},,,,,,,,,,)"), format!("(-9223372036854775808,{fixed},{text},{bytes})")]);
+    }
+
+    #[tokio::test]
+    async fn a_list_without_rows_is_null() {
+        let Some(server) = rekindle_test_servers::postgres() else { return };
+        let mut connection = PgConnection::connect(server.url()).await.unwrap();
+        let list = RowList::with_capacity(Oid(TEXT), 0);
+        let query = sqlx::query_scalar("SELECT $1::text[] IS NULL").bind(list);
+        assert!(query.fetch_one(&mut connection).await.unwrap_or(false));
+    }
+
+    #[tokio::test]
+    async fn a_schema_that_is_made_anew_under_an_open_backend_is_met_without_an_error() {
+        let Some(server) = rekindle_test_servers::postgres() else { return };
+        let config = PostgresConfig::new().with_schema(server.fresh_schema()).unwrap();
+        PostgresBackend::migrate(server.url(), &config).await.unwrap();
+        let backend = PostgresBackend::connect_with(server.url(), config.clone()).await.unwrap();
+        let put = |subject: &str| {
+            let mut commit = Commit::new(LogId::new("main").unwrap(), LockKey::One(1));
+            let row = KeyRow { subject: Subject::new(subject).unwrap(), version: 1, epoch: 1, body: vec![1] };
+            commit.keys.push(KeyWrite { expected: 0, row, new_ids: Vec::new() });
+            backend.commit_one(commit)
+        };
+        let types = || *backend.store.row_types.lock().unwrap();
+        for subject in ["a", "b", "c"] {
+            put(subject).await.unwrap();
+        }
+        let before = types();
+
+        let mut connection = PgConnection::connect(server.url()).await.unwrap();
+        let drop = AssertSqlSafe(format!("DROP SCHEMA {} CASCADE", config.schema.quoted()));
+        connection.execute(drop).await.unwrap();
+        PostgresBackend::migrate(server.url(), &config).await.unwrap();
+        for subject in ["a", "b", "c"] {
+            put(subject).await.unwrap();
+        }
+        let read = RowTypes::read(&mut connection, &backend.store.sql, &config.schema).await.unwrap();
+        assert_eq!((types().event, types().record), (read.event, read.record));
+        assert_ne!((types().event, types().record), (before.event, before.record));
+    }
+}

@@ -119,10 +119,10 @@ pub(crate) fn ends_connection(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the schema is not the one that was connected to, but one that was made anew.
+/// Whether the schema may have been made anew since it was connected to: a function, a type or a number of one is unknown.
 pub(crate) fn is_made_anew(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| code.starts_with("42") && code != "42501")
+    code.is_some_and(|code| code == "XX000" || (code.starts_with("42") && code != "42501"))
 }
 
 /// Whether the function that writes found a log at another version, or something not as expected.

@@ -1,4 +1,4 @@
-//! What was decided, as the lists that the functions take: one for each column.
+//! What was decided, as lists of columns: what `write_batch` takes, and what few batches have of what `append_batch` does.
 //!
 //! A list that can hold nulls ends with its last value: the functions put nulls where a list is too short. So a column that
 //! nothing is in costs nothing.
