@@ -42,7 +42,8 @@ faults! {
     a_revision_check_that_is_skipped: RevisionCheckSkipped is found by
         "concurrency::a_stale_revision_conflicts", "concurrency::of_n_racers_one_wins", "concurrency::delete_and_recreate_defeats_aba",
         "concurrency::read_then_update_loses_no_increment", "random::random_sequences_equal_the_model";
-    an_event_without_its_change: EventWithoutChange is found by "atomicity::every_change_has_its_event", "random::random_sequences_equal_the_model";
+    an_event_without_its_change: EventWithoutChange is found by "atomicity::every_change_has_its_event", "random::random_sequences_equal_the_model",
+        "vault::equal_plaintexts_give_different_ciphertexts", "vault::a_changed_character_of_a_sealed_attribute_is_refused";
     a_change_without_its_event: ChangeWithoutEvent is found by "atomicity::every_change_has_its_event", "atomicity::the_log_folds_to_the_records";
     a_gap_between_positions: PositionGap is found by "append::positions_are_dense_from_1", "random::random_sequences_equal_the_model";
     the_order_of_a_batch_lost: BatchOrderLost is found by "append::a_batch_keeps_its_input_order", "concurrency::a_commit_sees_those_before_in_its_batch";
@@ -56,7 +57,8 @@ faults! {
     a_cursor_of_records_that_is_inclusive: RecordCursorInclusive is found by
         "records::a_random_list_equals_the_reference", "records::pages_of_records_concatenate_to_the_whole";
     an_answer_before_it_is_durable: AcknowledgedBeforeDurable is found by
-        "crash::what_was_answered_is_there_after_reopening", "keys::keys_are_there_after_reopening";
+        "crash::what_was_answered_is_there_after_reopening", "keys::keys_are_there_after_reopening",
+        "vault::a_forget_is_there_after_reopening";
     durability_that_is_only_claimed: DurabilityClaimedOnly is found by
         "crash::what_was_answered_is_there_after_reopening", "crash::ids_are_known_after_reopening";
     an_identity_that_is_not_released: IdentityNotReleased is found by
@@ -77,7 +79,8 @@ faults! {
         "idempotency::a_known_id_with_other_content_is_refused", "idempotency::a_commit_that_is_known_in_part_is_refused",
         "append::an_event_id_is_in_a_log_once", "atomicity::a_failed_event_undoes_the_change";
     a_bound_of_time_that_is_exclusive: TimeBoundExclusive is found by "time::time_filters_are_exact_at_the_boundary", "read::each_filter_equals_brute_force";
-    a_leak_between_tenants: TenantLeak is found by "append::tenants_are_isolated", "keys::logs_have_keys_of_their_own";
+    a_leak_between_tenants: TenantLeak is found by "append::tenants_are_isolated", "keys::logs_have_keys_of_their_own",
+        "vault::a_section_that_was_moved_is_refused", "vault::a_sealed_attribute_that_was_moved_is_refused";
     a_fence_that_does_not_exclude: FenceNotExclusive is found by
         "rebuild::a_fence_holds_commits_under_its_key", "asynchronous::a_commit_dropped_while_it_waits_frees_the_lock",
         "key_races::a_fence_holds_commits_of_keys";
@@ -102,11 +105,13 @@ faults! {
     guards_that_are_ignored: GuardsIgnored is found by
         "key_commits::a_guard_holds_at_its_epoch_only", "key_commits::a_commit_of_guards_only_leaves_nothing",
         "key_races::an_append_that_races_a_shred_lands_before_it_or_not_at_all", "keys::two_handles_agree_on_keys",
-        "random::random_sequences_equal_the_model";
+        "random::random_sequences_equal_the_model",
+        "vault::nothing_is_sealed_by_a_key_that_another_handle_destroyed", "vault::an_update_that_races_a_forget_lands_before_it_or_is_refused";
     versions_of_keys_that_are_ignored: KeyVersionsIgnored is found by
         "key_commits::a_version_that_is_not_the_stored_one_is_refused", "key_commits::versions_may_jump",
         "key_commits::a_commit_of_keys_only_answers_without_events", "key_races::of_racing_creators_one_wins",
-        "key_races::a_rewrap_that_races_a_shred_brings_nothing_back", "random::random_sequences_equal_the_model";
+        "key_races::a_rewrap_that_races_a_shred_brings_nothing_back", "random::random_sequences_equal_the_model",
+        "vault::a_destroyed_key_is_not_brought_back", "vault::a_wrapped_key_that_was_moved_is_refused";
     keys_that_are_checked_too_early: KeysCheckedTooEarly is found by
         "key_races::of_racing_creators_one_wins", "key_races::a_rewrap_that_races_a_shred_brings_nothing_back",
         "key_races::an_append_that_races_a_shred_lands_before_it_or_not_at_all";
@@ -119,24 +124,32 @@ faults! {
         "key_races::a_rewrap_does_not_disturb_appends", "random::random_sequences_equal_the_model";
     keys_that_make_a_rewound_log_live: KeysMakeLive is found by "keys::keys_are_written_in_any_state_of_the_log";
     keys_that_are_lost_with_clear: KeysLostWithClear is found by
-        "keys::clear_and_rebuilds_leave_the_keys", "random::random_sequences_equal_the_model";
+        "keys::clear_and_rebuilds_leave_the_keys", "random::random_sequences_equal_the_model",
+        "vault::clear_and_replay_leave_keys_alone";
     keys_that_are_found_by_the_newest_id_only: KeysFoundByNewestIdOnly is found by
         "keys::a_row_is_found_by_every_id_it_ever_had", "keys::keys_are_there_after_reopening",
-        "random::random_sequences_equal_the_model";
+        "random::random_sequences_equal_the_model",
+        "vault::rotated_keys_keep_secrets_readable";
     rows_of_keys_that_are_copied: KeyRowsCopiedById is found by
         "keys::what_was_overwritten_is_read_nowhere", "keys::a_row_is_found_by_every_id_it_ever_had",
-        "random::random_sequences_equal_the_model";
-    keys_in_the_order_of_their_subjects: KeyRowsSorted is found by "keys::keys_are_answered_in_the_order_of_the_question";
+        "random::random_sequences_equal_the_model",
+        "vault::a_forgotten_subject_is_unreadable_and_all_others_are_not", "vault::a_rewrap_that_was_broken_off_goes_on";
+    keys_in_the_order_of_their_subjects: KeyRowsSorted is found by "keys::keys_are_answered_in_the_order_of_the_question",
+        "vault::a_secret_round_trips";
     an_epoch_that_is_lost: EpochLost is found by
-        "keys::a_row_reads_back_byte_for_byte", "keys::versions_and_epochs_are_exact";
+        "keys::a_row_reads_back_byte_for_byte", "keys::versions_and_epochs_are_exact",
+        "vault::rotated_keys_keep_secrets_readable";
     versions_that_are_doubles: KeyNumbersAsDoubles is found by "keys::versions_and_epochs_are_exact";
-    bodies_of_keys_that_are_text: KeyBodiesAsText is found by "keys::a_row_reads_back_byte_for_byte";
+    bodies_of_keys_that_are_text: KeyBodiesAsText is found by "keys::a_row_reads_back_byte_for_byte",
+        "vault::a_flipped_bit_of_a_section_is_refused", "vault::a_missing_key_is_never_read_as_a_destroyed_one",
+        "vault::a_wrong_key_and_a_missing_one_are_told_apart_from_tampering";
     bodies_of_keys_that_are_cut: KeyBodiesCut is found by
         "keys::the_largest_keys_pass", "keys::a_row_reads_back_byte_for_byte";
     subjects_that_are_folded: SubjectsInLowercase is found by "keys::any_text_is_a_subject";
     a_list_of_keys_that_is_cut_short: KeyListCutShort is found by
         "keys::pages_of_keys_concatenate_to_the_whole", "keys::a_page_of_keys_is_cut_to_the_stores_rows",
-        "keys::a_walk_over_the_keys_goes_on_while_they_are_written";
+        "keys::a_walk_over_the_keys_goes_on_while_they_are_written",
+        "vault::a_rewrap_that_was_broken_off_goes_on";
     logs_that_have_no_keys_and_are_listed: EveryLogHasKeys is found by
         "keys::a_new_store_has_no_keys", "keys::the_logs_with_keys_are_listed";
     keys_that_are_dropped_without_a_word: NoKeysDropsThem is found by
