@@ -1,6 +1,6 @@
 //! What was registered at the start: resources, their actions, and routes of old versions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -50,8 +50,8 @@ enum Recorded {
 
 #[derive(Default)]
 pub(crate) struct Registry {
-    resources: HashMap<String, ResourceSpec>,
-    actions: HashMap<String, HashMap<String, Registered>>,
+    resources: BTreeMap<String, ResourceSpec>,
+    actions: BTreeMap<String, BTreeMap<String, Registered>>,
     routes: BTreeMap<(String, String, u32), Vec<ActionSpec>>,
     /// The resources and actions that are replayed as arguments: they may be registered after it was said.
     as_arguments: Vec<(&'static str, &'static str)>,
@@ -100,7 +100,7 @@ impl Registry {
                 ));
             }
         }
-        let mut actions = HashMap::new();
+        let mut actions = BTreeMap::new();
         for spec in R::actions() {
             if let Err(error) = ActionName::new(spec.name) {
                 self.mistakes.push(error.to_string());
@@ -216,7 +216,7 @@ impl Registry {
                 action.recorded &= names.contains(name) == matches!(recorded, Recorded::Only(_));
             }
         }
-        let ignored = self.actions.values().flat_map(HashMap::values).filter(|action| !action.recorded);
+        let ignored = self.actions.values().flat_map(BTreeMap::values).filter(|action| !action.recorded);
         let mut versions: Vec<_> = ignored
             .filter(|action| action.spec.version != 1)
             .map(|Registered { spec, .. }| {
@@ -355,8 +355,6 @@ impl Registry {
 
     /// The names of all resources, in order.
     pub(crate) fn resources(&self) -> Vec<&str> {
-        let mut names: Vec<_> = self.resources.keys().map(String::as_str).collect();
-        names.sort_unstable();
-        names
+        self.resources.keys().map(String::as_str).collect()
     }
 }
