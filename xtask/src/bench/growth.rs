@@ -18,6 +18,16 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
     Ok(report)
 }
 
+/// Reads the log once, so that it is in memory: it is measured what a log costs that is, and not what a disk does.
+async fn read(log: &Log) -> Result<()> {
+    let mut query = EventQuery::new().with_limit(1_000);
+    loop {
+        let page = log.events(&query).await?;
+        let Some(next) = page.next else { return Ok(()) };
+        query = query.with_cursor(next);
+    }
+}
+
 /// Fills the log tenfold, again and again, and measures at each size.
 pub(super) async fn measure(log: &Log, options: &Options, report: &mut Report) -> Result<()> {
     let session = log.as_system("bench");
@@ -26,6 +36,7 @@ pub(super) async fn measure(log: &Log, options: &Options, report: &mut Report) -
     let mut size = 10_000;
     while size <= options.events {
         fill(log, &mut ids, size, (options.events / 10).min(size)).await?;
+        read(log).await?;
         let (mut commits, mut pages) = (Vec::new(), Vec::new());
         for round in 0..options.rounds as u64 {
             let started = Instant::now();
