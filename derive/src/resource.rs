@@ -265,7 +265,7 @@ fn implement(
             #subject
 
             fn actions() -> ::std::vec::Vec<#engine::ActionSpec> {
-                #[allow(dead_code)]
+                #[allow(dead_code, reason = "a resource may list no action")]
                 fn spec<A: #engine::Action<Resource = #ident>>() -> #engine::ActionSpec {
                     #engine::ActionSpec::of::<A>()
                 }
@@ -277,7 +277,7 @@ fn implement(
             }
 
             fn identities(&self) -> ::std::vec::Vec<(&'static str, ::std::string::String)> {
-                #[allow(unused_mut)]
+                #[allow(unused_mut, reason = "a resource may have no identity")]
                 let mut identities = ::std::vec::Vec::new();
                 #(#identities)*
                 identities
