@@ -124,7 +124,9 @@ impl JsonObject {
         })?;
         let text = json.text();
         let plain = |name: &Range<usize>| text.get(name.clone()).is_some_and(|name| !name.contains('\\'));
-        if !members.iter().all(|member| plain(&member.name)) {
+        // One that is raw JSON as a whole is written without a word of its members.
+        let noted = !members.is_empty() || json.as_str() == "{}";
+        if !noted || !members.iter().all(|member| plain(&member.name)) {
             return json.to_object().map(|object| (json, object));
         }
         let member = |Noted { name, value }| Member { text: Arc::clone(text), name, value };
@@ -388,6 +390,15 @@ mod tests {
         let message = |error: Error| error.message().to_owned();
         let array = message(JsonObject::of_value(&[object("{}")]).unwrap_err());
         assert_eq!(array, "a value must be written as a JSON object, not an array");
+    }
+
+    #[test]
+    fn raw_json_has_the_members_that_are_read_of_it() {
+        let raw = RawValue::from_string(r#"{ "b": [1, {"c": 2}], "a": {} }"#.to_owned()).unwrap();
+        let (json, members) = JsonObject::of_value(&raw).unwrap();
+        assert_eq!((json.as_str(), members.get("b")), (raw.get(), Some(r#"[1, {"c": 2}]"#)));
+        let (json, members) = JsonObject::of_value(&BTreeMap::from([("raw", &raw)])).unwrap();
+        assert_eq!((json.to_object().unwrap().get("raw"), members.get("raw")), (Some(raw.get()), Some(raw.get())));
     }
 
     /// Any JSON, with members of members, and names that are written with escapes.
