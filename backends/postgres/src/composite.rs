@@ -24,9 +24,15 @@ pub(crate) struct RowTypes {
 }
 
 impl RowTypes {
-    pub(crate) async fn read(connection: &mut PgConnection, sql: &Sql, schema: &Schema) -> Result<Self, sqlx::Error> {
-        let (event, record) = sqlx::query_as(sql.row_types()).bind(schema.as_str()).fetch_one(connection).await?;
-        Ok(Self { event, record })
+    /// Reads them; `None` if they are not there.
+    pub(crate) async fn read(
+        connection: &mut PgConnection,
+        sql: &Sql,
+        schema: &Schema,
+    ) -> Result<Option<Self>, sqlx::Error> {
+        let query = sqlx::query_as(sql.row_types()).bind(schema.as_str());
+        let found: Option<(Option<Oid>, Option<Oid>)> = query.fetch_optional(connection).await?;
+        Ok(found.and_then(|(event, record)| Some(Self { event: event?, record: record? })))
     }
 }
 
@@ -147,7 +153,10 @@ impl Encode<'_, Postgres> for RowList {
 #[cfg(test)]
 mod tests {
     use rekindle_core::store::EventStoreExt;
-    use rekindle_core::types::{Commit, KeyRow, KeyWrite, LockKey, LogId, Subject};
+    use rekindle_core::types::{
+        ActionName, ActionType, Change, Commit, EventId, Expected, Json, LockKey, LogId, NewEvent, Payload, Position,
+        RecordKey, RecordWrite, Timestamp, WriteState,
+    };
     use sqlx::{AssertSqlSafe, Connection, Executor};
 
     use super::*;
@@ -195,21 +204,40 @@ mod tests {
         assert!(query.fetch_one(&mut connection).await.unwrap_or(false));
     }
 
+    /// A commit of one event and one record.
+    fn create(id: &str) -> Commit {
+        let key = RecordKey::new("note", id).unwrap();
+        let event = NewEvent {
+            id: EventId::generate(),
+            resource: key.resource.clone(),
+            record_id: key.id.clone(),
+            action: ActionName::new("write").unwrap(),
+            action_type: ActionType::Create,
+            version: 1,
+            actor: None,
+            data: Payload::empty(),
+            changed_attributes: Payload::empty(),
+            removed_attributes: Vec::new(),
+            metadata: Payload::empty(),
+            occurred_at: Timestamp::EPOCH,
+        };
+        let state = Some(WriteState { attributes: Json::empty(), identities: Vec::new() });
+        let write = RecordWrite { key, expected: Expected::Absent, state };
+        let mut commit = Commit::new(LogId::new("main").unwrap(), LockKey::One(1));
+        commit.changes.push(Change { event: Some(event), write: Some(write) });
+        commit
+    }
+
     #[tokio::test]
     async fn a_schema_that_is_made_anew_under_an_open_backend_is_met_without_an_error() {
         let Some(server) = rekindle_test_servers::postgres() else { return };
         let config = PostgresConfig::new().with_schema(server.fresh_schema()).unwrap();
         PostgresBackend::migrate(server.url(), &config).await.unwrap();
         let backend = PostgresBackend::connect_with(server.url(), config.clone()).await.unwrap();
-        let put = |subject: &str| {
-            let mut commit = Commit::new(LogId::new("main").unwrap(), LockKey::One(1));
-            let row = KeyRow { subject: Subject::new(subject).unwrap(), version: 1, epoch: 1, body: vec![1] };
-            commit.keys.push(KeyWrite { expected: 0, row, new_ids: Vec::new() });
-            backend.commit_one(commit)
-        };
+        let put = |id: &str| backend.commit_one(create(id));
         let types = || *backend.store.row_types.lock().unwrap();
-        for subject in ["a", "b", "c"] {
-            put(subject).await.unwrap();
+        for id in ["a", "b", "c"] {
+            put(id).await.unwrap();
         }
         let before = types();
 
@@ -217,10 +245,10 @@ mod tests {
         let drop = AssertSqlSafe(format!("DROP SCHEMA {} CASCADE", config.schema.quoted()));
         connection.execute(drop).await.unwrap();
         PostgresBackend::migrate(server.url(), &config).await.unwrap();
-        for subject in ["a", "b", "c"] {
-            put(subject).await.unwrap();
+        for (position, id) in (1..).zip(["a", "b", "c", "d", "e"]) {
+            assert_eq!(put(id).await.unwrap().events[0].position, Position::new(position));
         }
-        let read = RowTypes::read(&mut connection, &backend.store.sql, &config.schema).await.unwrap();
+        let read = RowTypes::read(&mut connection, &backend.store.sql, &config.schema).await.unwrap().unwrap();
         assert_eq!((types().event, types().record), (read.event, read.record));
         assert_ne!((types().event, types().record), (before.event, before.record));
     }

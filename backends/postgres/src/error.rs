@@ -122,7 +122,11 @@ pub(crate) fn ends_connection(error: &sqlx::Error) -> bool {
 /// Whether the schema may have been made anew since it was connected to: a function, a type or a number of one is unknown.
 pub(crate) fn is_made_anew(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| code == "XX000" || (code.starts_with("42") && code != "42501"))
+    code.is_some_and(|code| tells_of_another_schema(&code))
+}
+
+fn tells_of_another_schema(code: &str) -> bool {
+    code == "XX000" || (code.starts_with("42") && code != "42501")
 }
 
 /// Whether the function that writes found a log at another version, or something not as expected.
@@ -220,6 +224,14 @@ mod tests {
         for (code, kind) in table {
             assert_eq!(of_code(code).0, kind, "{code}");
         }
+    }
+
+    #[test]
+    fn what_is_not_known_tells_of_another_schema_and_what_is_not_allowed_does_not() {
+        let telling = ["42804", "42883", "42704", "42P01", "XX000"];
+        assert!(telling.into_iter().all(tells_of_another_schema));
+        let others = ["42501", STALE, "23505", LOCK_NOT_AVAILABLE, "40P01", "53100", "57014", "XX001"];
+        assert!(!others.into_iter().any(tells_of_another_schema));
     }
 
     #[test]

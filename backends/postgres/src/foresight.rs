@@ -59,8 +59,8 @@ impl Store {
     }
 
     async fn read_row_types(&self, connection: &mut PgConnection) {
-        // If it fails, whoever reads next is told why.
-        if let Ok(types) = RowTypes::read(connection, &self.sql, self.schema()).await {
+        // If there are none, the batch is made without them.
+        if let Ok(Some(types)) = RowTypes::read(connection, &self.sql, self.schema()).await {
             *self.row_types.lock().unwrap_or_else(PoisonError::into_inner) = types;
         }
     }
@@ -107,12 +107,13 @@ impl Store {
             }
             Err(error) => error,
         };
-        if is_stale(&error) || is_taken(&error) {
+        let is_made_anew = is_made_anew(&error);
+        if is_stale(&error) || is_taken(&error) || is_made_anew {
             self.heads.was_wrong(&foreseen.log);
         } else {
             self.heads.is_unknown(&foreseen.log);
         }
-        if is_made_anew(&error) {
+        if is_made_anew {
             // What was prepared on the connection is of the schema before.
             self.read_row_types(&mut open).await;
             open.close_on_drop();

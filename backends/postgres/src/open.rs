@@ -69,6 +69,9 @@ impl PostgresBackend {
         let durability = check_server(&mut connection, &sql).await?;
         migrate::check(&mut connection, &sql, &config.schema).await?;
         let row_types = RowTypes::read(&mut connection, &sql, &config.schema).await.map_err(classify)?;
+        let row_types = row_types.ok_or_else(|| {
+            Error::invalid("the schema lacks the types event_row and record_row, which its migrations make")
+        })?;
         let sends_one = turn::sends_one(&mut connection, &config).await.map_err(classify)?;
         drop(connection);
         let watchers = Arc::new(Watchers::default());

@@ -69,7 +69,7 @@ FROM @.events e JOIN @.logs l ON l.id = e.log
 JOIN @.records r ON r.log = l.id AND r.generation = l.generation AND r.resource = e.resource AND r.id = e.record_id
 ORDER BY e.position";
 
-/// All of a batch in one statement, so in one round trip and one transaction.
+/// All of a batch in one statement, so in one round trip and one transaction; by lists of columns, which are what sqlx binds.
 const GROUP: &str = "WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock(2147483647)),
 head AS (UPDATE @.logs SET position = position + cardinality($1::bigint[]) FROM locked WHERE id = 1
     RETURNING id, position - cardinality($1::bigint[]) AS before),
