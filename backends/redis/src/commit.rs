@@ -178,15 +178,7 @@ fn runs(batch: &[Commit], is_open: impl Fn(usize) -> bool) -> Vec<Vec<Run>> {
     let mut group_of_log: HashMap<&LogId, usize> = HashMap::new();
     let mut group_of_lock: HashMap<LockKey, usize> = HashMap::new();
     let mut groups: Vec<BTreeSet<usize>> = Vec::new();
-    let mut last: Option<(&Commit, usize)> = None;
     for (place, commit) in batch.iter().enumerate().filter(|(place, _)| is_open(*place)) {
-        // Most are of the log of the one before.
-        if let Some((_, group)) = last.filter(|(last, _)| last.lock == commit.lock && last.log == commit.log) {
-            if let Some(group) = groups.get_mut(group) {
-                group.insert(place);
-            }
-            continue;
-        }
         let by_log = group_of_log.get(&commit.log).copied();
         let by_lock = group_of_lock.get(&commit.lock).copied();
         let group = by_log.or(by_lock).unwrap_or_else(|| {
@@ -207,7 +199,6 @@ fn runs(batch: &[Commit], is_open: impl Fn(usize) -> bool) -> Vec<Vec<Run>> {
         if let Some(group) = groups.get_mut(group) {
             group.insert(place);
         }
-        last = Some((commit, group));
     }
     let mut all = Vec::new();
     for group in groups {
