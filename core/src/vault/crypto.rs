@@ -80,12 +80,6 @@ fn expand(extracted: &Hkdf<Sha256>, name: &[&[u8]]) -> Result<Zeroizing<[u8; 32]
 /// When a key was made, as its id begins: milliseconds since 1970. Zeros tell nothing.
 type Made = [u8; 6];
 
-fn made(at: Timestamp) -> Made {
-    let milliseconds = u64::try_from(at.as_microseconds() / 1000).unwrap_or_default();
-    let [_, _, made @ ..] = milliseconds.to_be_bytes();
-    made
-}
-
 /// A key in use: it seals and opens envelopes.
 pub(super) struct SealingKey {
     id: KeyId,
@@ -96,20 +90,22 @@ pub(super) struct SealingKey {
 impl SealingKey {
     /// The key of which it is not told when it was made.
     pub(super) fn new(secret: SecretKey) -> Result<Self> {
-        Self::made(secret, Made::default())
+        Self::of(secret, Made::default())
     }
 
     /// The key that was made at this time.
     pub(super) fn made_at(secret: SecretKey, at: Timestamp) -> Result<Self> {
-        Self::made(secret, made(at))
+        let milliseconds = u64::try_from(at.as_microseconds() / 1000).unwrap_or_default();
+        let [_, _, made @ ..] = milliseconds.to_be_bytes();
+        Self::of(secret, made)
     }
 
     /// The key that was made when the one of this id was. If it is that one, it has the same id.
     pub(super) fn made_with(secret: SecretKey, id: &KeyId) -> Result<Self> {
-        Self::made(secret, id.as_bytes().first_chunk().copied().unwrap_or_default())
+        Self::of(secret, id.as_bytes().first_chunk().copied().unwrap_or_default())
     }
 
-    fn made(secret: SecretKey, made: Made) -> Result<Self> {
+    fn of(secret: SecretKey, made: Made) -> Result<Self> {
         let extracted = Hkdf::new(None, secret.expose());
         let mut id = *expand(&extracted, &[KEY_ID, &made])?;
         // The last bytes make room for the first.
