@@ -1,7 +1,7 @@
 //! Rows as the server takes them at the least cost: one list of a composite type, in its binary format.
 //!
 //! The server takes every list that it is given apart into a table of its own. So lists of columns cost it a table for each
-//! column, and then it puts them together again: with 32 events three times as much as one list of rows.
+//! column, and then it puts them together again.
 //!
 //! The formats are those of `array_recv` and `record_recv` (PostgreSQL, `src/backend/utils/adt/arrayfuncs.c` and `rowtypes.c`).
 
@@ -200,8 +200,9 @@ mod tests {
         let Some(server) = rekindle_test_servers::postgres() else { return };
         let mut connection = PgConnection::connect(server.url()).await.unwrap();
         let list = RowList::with_capacity(Oid(TEXT), 0);
-        let query = sqlx::query_scalar("SELECT $1::text[] IS NULL").bind(list);
-        assert!(query.fetch_one(&mut connection).await.unwrap_or(false));
+        let is_null: bool =
+            sqlx::query_scalar("SELECT $1::text[] IS NULL").bind(list).fetch_one(&mut connection).await.unwrap();
+        assert!(is_null);
     }
 
     /// A commit of one event and one record.

@@ -53,6 +53,18 @@ async fn migrations_race_safely_without_advisory_locks() {
 }
 
 #[tokio::test]
+async fn a_schema_without_the_types_of_rows_is_told() {
+    let config = config(server());
+    PostgresBackend::migrate(server().url(), &config).await.unwrap();
+    let drop = in_schema("DROP TYPE @.event_row CASCADE", &config);
+    connection().await.execute(drop).await.unwrap();
+    let error = PostgresBackend::connect_with(server().url(), config).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Invalid);
+    let message = "the schema lacks the types event_row and record_row, which its migrations make";
+    assert_eq!(error.message(), message);
+}
+
+#[tokio::test]
 async fn a_missing_migration_is_named() {
     let config = config(server());
     let error = PostgresBackend::connect_with(server().url(), config.clone()).await.unwrap_err();
