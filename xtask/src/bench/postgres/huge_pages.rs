@@ -1,5 +1,4 @@
-//! Huge pages, which PostgreSQL's manual recommends for large buffers: without them the processor spends its time on finding
-//! the pages of memory. They are reserved while a benchmark runs.
+//! Huge pages, which PostgreSQL's manual recommends for large buffers. They are reserved while a benchmark runs.
 
 use std::fs;
 
