@@ -134,14 +134,14 @@ faults! {
         "keys::what_was_overwritten_is_read_nowhere", "keys::a_row_is_found_by_every_id_it_ever_had",
         "random::random_sequences_equal_the_model",
         "vault::a_forgotten_subject_is_unreadable_and_all_others_are_not", "vault::a_rewrap_that_was_broken_off_goes_on";
-    keys_in_the_order_of_their_subjects: KeyRowsSorted is found by "keys::keys_are_answered_in_the_order_of_the_question",
-        "vault::a_secret_round_trips";
+    keys_in_the_order_of_their_subjects: KeyRowsSorted is found by "keys::keys_are_answered_in_the_order_of_the_question";
     an_epoch_that_is_lost: EpochLost is found by
         "keys::a_row_reads_back_byte_for_byte", "keys::versions_and_epochs_are_exact",
         "vault::rotated_keys_keep_secrets_readable";
     versions_that_are_doubles: KeyNumbersAsDoubles is found by "keys::versions_and_epochs_are_exact";
     bodies_of_keys_that_are_text: KeyBodiesAsText is found by "keys::a_row_reads_back_byte_for_byte",
-        "vault::a_flipped_bit_of_a_section_is_refused", "vault::a_missing_key_is_never_read_as_a_destroyed_one",
+        "vault::a_secret_round_trips", "vault::a_flipped_bit_of_a_section_is_refused",
+        "vault::a_missing_key_is_never_read_as_a_destroyed_one",
         "vault::a_wrong_key_and_a_missing_one_are_told_apart_from_tampering";
     bodies_of_keys_that_are_cut: KeyBodiesCut is found by
         "keys::the_largest_keys_pass", "keys::a_row_reads_back_byte_for_byte";
