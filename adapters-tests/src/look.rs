@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::Poll;
 
 use futures::TryStreamExt;
 use rekindle_core::store::{EventStoreExt, Head, KeyStore, LoadedRecord, RebuildMode, ResourceStoreExt, Store};
@@ -9,13 +10,20 @@ use rekindle_core::types::{
     ActionType, Commit, Committed, Event, EventQuery, IdentityValue, KeyId, KeyRow, LogId, Position, Record, RecordKey,
     RecordQuery, WriteState,
 };
-use rekindle_core::{Error, ErrorKind};
+use rekindle_core::{Error, ErrorKind, Result};
 
 use crate::sample::{key, lock_of, resource, subject};
 
 /// Makes a commit that must succeed.
 pub(crate) async fn put(store: &dyn Store, commit: Commit) -> Committed {
     store.commit_one(commit).await.expect("a commit that must succeed failed")
+}
+
+/// Asserts that a commit waits for a fence. Its answer tells a fence that does not hold from a store that gave up waiting.
+pub(crate) async fn assert_waits(waiting: &mut (impl Future<Output = Result<Committed>> + Unpin)) {
+    if let Poll::Ready(answer) = futures::poll!(waiting) {
+        panic!("a commit did not wait for the fence: {answer:?}");
+    }
 }
 
 /// Makes a commit that must fail, and leave no trace in its log.

@@ -11,7 +11,7 @@ use super::asynchronous::{POLLS, drop_after, settled};
 use super::concurrency::{race, two_handles};
 use super::key_commits::{key_changed, sealed};
 use crate::fixture::Backend;
-use crate::look::{all_keys, assert_error, events, key_store, keys_by_id, keys_of, put, refused};
+use crate::look::{all_keys, assert_error, assert_waits, events, key_store, keys_by_id, keys_of, put, refused};
 use crate::sample::{commit, guarded, key_id, keyed, keys, lock_of, log, note, of_keys, subject, tenant, with_id};
 
 /// The destruction of a subject's keys.
@@ -222,7 +222,7 @@ pub(crate) async fn a_fence_holds_commits_of_keys(backend: Backend) {
     let fence = store.fence(&running).await.unwrap();
     let mut waiting = other.commit_one(of_keys(&log(), vec![keys("s", 0, 1)]));
     for n in 0..12 {
-        assert!(futures::poll!(&mut waiting).is_pending(), "keys were written under a fence");
+        assert_waits(&mut waiting).await;
         // Dropped while it waits, it holds nothing.
         assert!(drop_after(2, store.commit_one(of_keys(&log(), vec![keys("t", 0, 1)]))).await.is_none());
         let mut free = of_keys(&tenant("2"), vec![keys("s", n, 1)]);

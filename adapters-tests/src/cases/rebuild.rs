@@ -8,7 +8,9 @@ use rekindle_core::types::{EventQuery, LockKey, Position, RecordQuery, Revision,
 
 use super::replay::lived_in;
 use crate::fixture::Backend;
-use crate::look::{Everything, assert_error, fold, live, n, number_in, put, rebuild, record, records, refused, stream};
+use crate::look::{
+    Everything, assert_error, assert_waits, fold, live, n, number_in, put, rebuild, record, records, refused, stream,
+};
 use crate::sample::{
     accepting, commit, create, email_of, key, lock_of, log, note, owning, resource, set, state, tenant,
 };
@@ -287,7 +289,7 @@ pub(crate) async fn a_fence_holds_commits_under_its_key(backend: Backend) {
     .collect();
     for n in 0..20 {
         for waiting in &mut waiting {
-            assert!(futures::poll!(waiting).is_pending(), "a commit was made under a fence");
+            assert_waits(waiting).await;
         }
         // Another key is not held, and gives the waiting ones time to go wrong.
         for (lock, log) in [(LockKey::One(n), tenant("2")), (LockKey::Two(1, 2), tenant("3"))] {
