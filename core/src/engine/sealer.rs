@@ -1,20 +1,21 @@
 //! What is sealed of commits and opened of pages: where the engine and the vault meet.
 
+mod identities;
 mod members;
+mod open;
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use self::members::{Members, expect_own_name, open_event, seal_members, sealed_names};
+use self::members::{Members, expect_own_name, seal_members, sealed_names};
 use super::registry::Registry;
 use crate::error::{Error, ErrorKind, Result, VaultFault};
 use crate::store::LoadedRecord;
 use crate::types::{
-    Change, Check, Commit, Event, Expected, Identity, IdentityValue, Json, KeyId, LogId, NewEvent, Payload, Record,
-    RecordKey, ResourceName, Subject, WriteState,
+    Change, Commit, Expected, Json, KeyId, LogId, NewEvent, Payload, RecordKey, ResourceName, Subject, WriteState,
 };
-use crate::vault::{IndexKey, Place, SealKeys, Sealed, Section, Vault, key_of};
+use crate::vault::{IndexKey, Place, SealKeys, Sealed, Section, Vault};
 
 /// The member that lists which others are sealed.
 pub(crate) const SEALED: &str = "$sealed";
@@ -241,175 +242,6 @@ impl Sealer {
             None => Ok(Vec::new()),
         }
     }
-
-    /// Opens the sections of events; with or without the metadata.
-    pub(crate) async fn open_events(&self, log: &LogId, events: Vec<Event>, metadata: bool) -> Result<Vec<Event>> {
-        let mut ids = Vec::new();
-        let mut bytes = 0;
-        for event in &events {
-            let about = metadata.then_some(&event.metadata);
-            for section in [&event.data, &event.changed_attributes].into_iter().chain(about) {
-                let found = match section {
-                    Payload::Sealed(envelope) => key_of(envelope).map(|id| ids.push(id)),
-                    Payload::Json(json) => {
-                        self.expect_sealed(event).and_then(|()| Self::keys_in(json)).map(|found| ids.extend(found))
-                    }
-                    Payload::Redacted { .. } => Ok(()),
-                };
-                found.map_err(|error| in_event(event, error))?;
-                bytes += section.size();
-            }
-        }
-        if ids.is_empty() {
-            return Ok(events);
-        }
-        let keys = self.vault.keys_to_open(log, ids).await?;
-        let open = move |mut events: Vec<Event>| {
-            let mut opener = keys.opener();
-            for event in &mut events {
-                open_event(&mut opener, event, metadata).map_err(|error| in_event(event, error))?;
-            }
-            Ok(events)
-        };
-        if bytes < LARGE {
-            return open(events);
-        }
-        off_the_async_threads(move || open(events)).await
-    }
-
-    /// That clear text may be where this event is.
-    fn expect_sealed(&self, event: &Event) -> Result<()> {
-        match self.mode {
-            Sealed::Everything { plaintext_until } if event.position > plaintext_until => {
-                Err(Error::vault(VaultFault::Plaintext, "it has a section in clear text, and the log is sealed"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Opens the attributes of records.
-    pub(crate) async fn open_records(&self, log: &LogId, mut records: Vec<&mut (RecordKey, Json)>) -> Result<()> {
-        let at = |key: &RecordKey, error: Error| error.at(format!("the record {key}"));
-        let (mut sealed, mut ids) = (Vec::new(), Vec::new());
-        for (place, record) in records.iter().enumerate() {
-            let (key, attributes) = &**record;
-            if let Some(members) = Members::of(attributes).map_err(|error| at(key, error))? {
-                ids.extend(members.ids().map_err(|error| at(key, error))?);
-                sealed.push((place, members));
-            }
-        }
-        if sealed.is_empty() {
-            return Ok(());
-        }
-        let keys = self.vault.keys_to_open(log, ids).await?;
-        let mut opener = keys.opener();
-        for (place, members) in sealed {
-            let Some((key, attributes)) = records.get_mut(place).map(|record| &mut **record) else { continue };
-            let opened = members.open(&mut opener, |member| Place::in_record(key, member));
-            let (object, _) = opened.map_err(|error| at(key, error))?;
-            *attributes = object.to_json()?;
-        }
-        Ok(())
-    }
-
-    /// Opens one record.
-    pub(crate) async fn open_record(&self, log: &LogId, record: &mut Record) -> Result<()> {
-        let mut one = (record.key.clone(), record.attributes.clone());
-        self.open_records(log, vec![&mut one]).await?;
-        record.attributes = one.1;
-        Ok(())
-    }
-
-    /// The key of a log's index.
-    async fn index(&self, log: &LogId) -> Result<Arc<IndexKey>> {
-        let known = self.indexes.lock().unwrap_or_else(PoisonError::into_inner).get(log).cloned();
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let key = Arc::new(self.vault.index_key(log).await?);
-        self.indexes.lock().unwrap_or_else(PoisonError::into_inner).insert(log.clone(), Arc::clone(&key));
-        Ok(key)
-    }
-
-    /// The key of a log's index, if one of these resources has an identity whose values are sensitive.
-    async fn index_of<'a>(
-        &self,
-        log: &LogId,
-        resources: impl Iterator<Item = &'a ResourceName>,
-    ) -> Result<Option<Arc<IndexKey>>> {
-        let mut specs = resources.filter_map(|name| self.registry.resource(name.as_str()).ok());
-        match specs.any(|spec| spec.sensitive_identities().next().is_some()) {
-            true => self.index(log).await.map(Some),
-            false => Ok(None),
-        }
-    }
-
-    /// Puts keyed hashes in the place of values that are sensitive.
-    pub(crate) async fn hash_identities(
-        &self,
-        log: &LogId,
-        resource: &ResourceName,
-        identities: &mut [IdentityValue],
-    ) -> Result<()> {
-        if identities.is_empty() {
-            return Ok(());
-        }
-        let index = self.index_of(log, [resource].into_iter()).await?;
-        self.hash_with(index.as_deref(), resource, identities)
-    }
-
-    fn hash_with(
-        &self,
-        index: Option<&IndexKey>,
-        resource: &ResourceName,
-        identities: &mut [IdentityValue],
-    ) -> Result<()> {
-        let (Some(index), Ok(spec)) = (index, self.registry.resource(resource.as_str())) else { return Ok(()) };
-        let sensitive: Vec<&str> = spec.sensitive_identities().collect();
-        for identity in identities.iter_mut().filter(|identity| sensitive.contains(&identity.name.as_str())) {
-            identity.value = index.hash(&[resource.as_str(), &identity.name, &identity.value])?;
-        }
-        Ok(())
-    }
-
-    /// An identity as the store has it.
-    pub(crate) async fn hash_identity(&self, log: &LogId, identity: &Identity) -> Result<Identity> {
-        let mut value = [IdentityValue { name: identity.name.clone(), value: identity.value.clone() }];
-        self.hash_identities(log, &identity.resource, &mut value).await?;
-        let [value] = value;
-        Ok(value.of(&identity.resource))
-    }
-
-    /// Whether a record, opened, has this identity. It has not if its subject was forgotten, and it is not scrubbed yet.
-    ///
-    /// # Errors
-    ///
-    /// `Vault` with `Tampered` if it has another one.
-    pub(crate) fn owns(&self, record: &Record, identity: &Identity) -> Result<bool> {
-        let spec = self.registry.resource(record.key.resource.as_str())?;
-        let own = (spec.identities)(&record.key.id, &record.attributes)?;
-        match own.into_iter().find(|own| own.name == identity.name) {
-            Some(own) if own.value == identity.value => Ok(true),
-            Some(_) => {
-                let message = format!("it is found by an {:?} that is not its own", identity.name);
-                Err(Error::vault(VaultFault::Tampered, message).at(format!("the record {}", record.key)))
-            }
-            None => Ok(false),
-        }
-    }
-
-    async fn hash_checks(&self, log: &LogId, checks: &[Check]) -> Result<Vec<Check>> {
-        let mut hashed = Vec::with_capacity(checks.len());
-        for check in checks {
-            hashed.push(match check {
-                Check::Identity { identity, owner } => {
-                    Check::Identity { identity: self.hash_identity(log, identity).await?, owner: owner.clone() }
-                }
-                other @ Check::Record { .. } => other.clone(),
-            });
-        }
-        Ok(hashed)
-    }
 }
 
 /// Runs what takes long where it holds nobody up.
@@ -421,8 +253,4 @@ async fn off_the_async_threads<T: Send + 'static>(work: impl FnOnce() -> Result<
 /// Whose data the metadata of an event is: the actor's, if there is one.
 fn metadata_subject(event: &NewEvent, subject: &Subject) -> Result<Subject> {
     event.actor.as_ref().map_or_else(|| Ok(subject.clone()), Subject::of_actor)
-}
-
-fn in_event(event: &Event, error: Error) -> Error {
-    error.at(format!("the event at position {}", event.position))
 }

@@ -1,6 +1,8 @@
 //! The unit of work: what several actions have read and changed, committed as one.
 
 mod body;
+mod known;
+mod own;
 mod step;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,16 +17,12 @@ use super::action::{Action, ActionKind};
 use super::context::Context;
 use super::hook::{Call, Next, NextTransaction, Transaction};
 use super::log::{Engine, Log};
-use super::past::AsOf;
 use super::policy::forbidden;
-use super::resource::{Resource, key_of, name_of, typed};
-use super::rewound::{self, Accepted, rewound_to};
-use super::sealer::log_subject;
+use super::resource::{Resource, key_of, name_of};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::ResourceStoreExt;
 use crate::types::{
-    ActionName, ActionType, Change, Check, Commit, Committed, Expected, Identity, Json, JsonObject, LockKey, LogId,
-    NewEvent, Payload, Position, Record, RecordId, RecordKey, Revision, Subject, WriteState,
+    Change, Check, Commit, Committed, Expected, Identity, Json, JsonObject, LockKey, LogId, Position, Record, RecordId,
+    RecordKey, Subject, WriteState,
 };
 
 /// Several actions that are committed as one: all of their events and changes, or none.
@@ -131,60 +129,6 @@ impl Unit {
     /// Dropped, the unit cannot be committed.
     pub async fn destroy<A: Action>(&mut self, id: &<A::Resource as Resource>::Id, action: A) -> Result<()> {
         self.perform(&[ActionKind::Destroy, ActionKind::SoftDestroy], Target::Id(id), action).await.map(drop)
-    }
-
-    /// Reads a record, with this unit's changes. The commit checks that it is still the same.
-    ///
-    /// # Errors
-    ///
-    /// `Unavailable`, `Corrupt`, `Rebuilding`; `Invalid` if the id is no record id.
-    ///
-    /// # Cancel safety
-    ///
-    /// It can be dropped at any time.
-    pub async fn get<R: Resource>(&mut self, id: &R::Id) -> Result<Option<R>> {
-        let key = key_of::<R>(id)?;
-        self.state(&key).await?.map(|state| typed(&key, &state.attributes)).transpose()
-    }
-
-    /// Reads the record that owns an identity, with this unit's changes. The commit checks that it is still the same, and
-    /// still owns it; or that still none does.
-    ///
-    /// # Errors
-    ///
-    /// As for [`get`](Self::get).
-    ///
-    /// # Cancel safety
-    ///
-    /// It can be dropped at any time.
-    pub async fn find<R: Resource>(&mut self, name: &str, value: &str) -> Result<Option<R>> {
-        let resource = name_of::<R>()?;
-        let identity = Identity::new(resource.as_str(), name, value)?;
-        let owns = |state: &WriteState| state.identities.iter().any(|own| own.name == name && own.value == value);
-        let mine =
-            self.written.iter().find(|(key, state)| key.resource == resource && state.as_ref().is_some_and(owns));
-        if let Some((key, Some(state))) = mine {
-            return typed(key, &state.attributes).map(Some);
-        }
-        let owner = match self.found.get(&identity) {
-            Some(owner) => owner.clone(),
-            None => {
-                let record = self.engine.records()?.find(&self.log, &identity).await?;
-                let owner = record.as_ref().map(|record| record.key.id.clone());
-                self.found.insert(identity, owner.clone());
-                if let Some(record) = record {
-                    self.read.entry(record.key.clone()).or_insert(Some(record));
-                }
-                owner
-            }
-        };
-        let Some(id) = owner else { return Ok(None) };
-        let key = RecordKey { resource, id };
-        // If this unit has taken the identity from the record, nobody owns it.
-        if self.written.contains_key(&key) {
-            return Ok(None);
-        }
-        self.state(&key).await?.map(|state| typed(&key, &state.attributes)).transpose()
     }
 
     /// The inputs of the actions that were run on it, without those that hooks ran.
@@ -352,56 +296,10 @@ impl Unit {
         Ok(Some(RecordKey { resource: name_of::<A::Resource>()?, id: RecordId::new(record.id())? }))
     }
 
-    /// Commits that a log is taken as it is, rewound to this point.
-    pub(crate) async fn accept_rewound(mut self, log: &Log, point: AsOf) -> Result<Position> {
-        self.engine.records()?;
-        let at = rewound_to(log, point).await?;
-        let accepted = Accepted { at, until: if let AsOf::Time(until) = point { Some(until) } else { None } };
-        let (key, data) = (rewound::key()?, Json::from_value(&accepted)?);
-        self.allow(&self.own_call(rewound::ACTION, data.clone())).await?;
-        let event = self.own_event(key, rewound::ACTION, data)?;
-        self.push(Change { event: Some(event), write: None }, Some(log_subject()?));
-        self.accepts = Some(at);
-        let committed = self.commit().await?;
-        Ok(committed.events.first().map_or(Position::ZERO, |event| event.position))
-    }
-
     /// Adds a change, and whose data it is: that must be told where there is a vault.
     pub(crate) fn push(&mut self, change: Change, subject: Option<Subject>) {
         self.changes.push(change);
         self.subjects.extend(subject);
-    }
-
-    /// An event of Rekindle's own, in the name of the unit's actor.
-    pub(crate) fn own_event(&self, key: RecordKey, action: &str, data: Json) -> Result<NewEvent> {
-        Ok(NewEvent {
-            id: self.cx.new_event_id(),
-            resource: key.resource,
-            record_id: key.id,
-            action: ActionName::new(action)?,
-            action_type: ActionType::Update,
-            version: 1,
-            actor: self.cx.actor.clone(),
-            data: Payload::Json(data),
-            changed_attributes: Payload::empty(),
-            removed_attributes: Vec::new(),
-            metadata: Payload::Json(self.metadata.clone()),
-            occurred_at: self.cx.now,
-        })
-    }
-
-    /// A call of Rekindle's own, for the policies.
-    pub(crate) fn own_call(&self, action: &'static str, data: Json) -> Call {
-        Call {
-            resource: rewound::RESOURCE,
-            action,
-            action_type: ActionType::Update,
-            by_hook: false,
-            key: None,
-            actor: self.cx.actor.clone(),
-            data,
-            occurred_at: self.cx.now,
-        }
     }
 
     /// Asks the policies.
@@ -415,50 +313,6 @@ impl Unit {
         };
         let record = state.as_ref().map(|state| &state.attributes);
         self.engine.policies.iter().try_for_each(|policy| policy.may_run(call, record)).map_err(forbidden)
-    }
-
-    /// Reads these records at once, so that they are not read one by one.
-    pub(crate) async fn fetch(&mut self, mut keys: Vec<RecordKey>) -> Result<()> {
-        keys.retain(|key| !self.read.contains_key(key) && !self.written.contains_key(key));
-        let found = self.engine.records()?.get(&self.log, &keys).await?;
-        self.read.extend(keys.into_iter().zip(found));
-        Ok(())
-    }
-
-    /// What a record is for this unit.
-    async fn state(&mut self, key: &RecordKey) -> Result<Option<WriteState>> {
-        if let Some(state) = self.written.get(key) {
-            return Ok(state.clone());
-        }
-        if !self.read.contains_key(key) {
-            let record = self.engine.records()?.get_one(&self.log, key).await?;
-            self.read.insert(key.clone(), record);
-        }
-        let record = self.read.get(key).and_then(Option::as_ref);
-        Ok(record
-            .map(|record| WriteState { attributes: record.attributes.clone(), identities: record.identities.clone() }))
-    }
-
-    /// That this unit knows of no such record. Whether the store has one is seen at the commit.
-    fn expect_absent(&self, key: &RecordKey) -> Result<()> {
-        match (self.written.get(key), self.read.get(key)) {
-            (Some(Some(_)), _) => {
-                let kind = ErrorKind::AlreadyExists { actual: Revision::ZERO };
-                Err(Error::new(kind, format!("{key} was created before in this unit of work")))
-            }
-            (None, Some(Some(record))) => Expected::Absent.verify_write(key, Some(record.revision)),
-            _ => Ok(()),
-        }
-    }
-
-    fn expected(&self, key: &RecordKey, created: bool) -> Expected {
-        match (self.written.get(key), self.read.get(key)) {
-            (Some(Some(_)), _) => Expected::Exists,
-            (None, Some(Some(record))) => Expected::Revision(record.revision),
-            (Some(None), _) | (None, Some(None)) => Expected::Absent,
-            (None, None) if created => Expected::Absent,
-            (None, None) => Expected::Exists,
-        }
     }
 }
 
