@@ -76,3 +76,63 @@ pub(crate) async fn sends_one(connection: &mut PgConnection, config: &PostgresCo
     }
     Ok(fastest < NEAR)
 }
+
+#[cfg(test)]
+mod tests {
+    use rekindle_test_servers::{Fsync, Postgres};
+    use sqlx::PgConnection;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    /// Hands on what is read, each time after this delay.
+    async fn hand_on(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + Unpin, delay: Duration) {
+        let mut bytes = vec![0; 1 << 16];
+        while let Ok(read @ 1..) = from.read(&mut bytes).await {
+            tokio::time::sleep(delay).await;
+            if to.write_all(&bytes[..read]).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The URL of a way to the server that takes so long in each direction.
+    fn by_a_way_of(delay: Duration, server: &Postgres) -> String {
+        // A socket is named after its port.
+        let (near, far) = (server.path(".s.PGSQL.5432"), server.path(".s.PGSQL.5433"));
+        let listener = UnixListener::bind(far).unwrap();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (from_client, to_client) = client.into_split();
+                let (from_server, to_server) = UnixStream::connect(&near).await.unwrap().into_split();
+                tokio::spawn(hand_on(from_client, to_server, delay));
+                tokio::spawn(hand_on(from_server, to_client, delay));
+            }
+        });
+        format!("{}:5433/postgres", server.url().trim_end_matches("/postgres"))
+    }
+
+    #[tokio::test]
+    async fn one_batch_is_sent_at_a_time_to_a_server_that_is_near_and_two_to_one_that_is_far_unless_the_settings_say() {
+        if rekindle_test_servers::postgres().is_none() {
+            return;
+        }
+        let server = Postgres::start(Fsync::Off);
+        let config = PostgresConfig::new();
+        let mut far = PgConnection::connect(&by_a_way_of(NEAR, &server)).await.unwrap();
+        assert!(
+            !sends_one(&mut far, &config).await.unwrap(),
+            "a round trip takes twice as long as to one that is near"
+        );
+        assert!(sends_one(&mut far, &config.clone().with_sends_at_once(1)).await.unwrap());
+
+        let mut near = PgConnection::connect(server.url()).await.unwrap();
+        assert!(!sends_one(&mut near, &config.clone().with_sends_at_once(2)).await.unwrap());
+        // On a machine with much else to do, a round trip may take long.
+        let found_near = async { while !sends_one(&mut near, &config).await.unwrap() {} };
+        tokio::time::timeout(Duration::from_secs(60), found_near)
+            .await
+            .expect("a server of this machine is never near");
+    }
+}
