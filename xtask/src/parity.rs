@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where tests are.
-const FOLDERS: &[&str] = &["tests", "adapters-tests", "backends"];
+const FOLDERS: &[&str] = &["tests", "adapters-tests", "backends", "core"];
 const PAGE: &str = "docs/parity.md";
 
 /// What AshEvents does.
