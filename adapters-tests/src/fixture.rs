@@ -12,8 +12,8 @@ use rekindle_core::types::Limits;
 /// What a backend cannot do is answered with `None`, and the suite checks that the backend declares it.
 #[async_trait]
 pub trait Fixture: Send + Sync + Sized + 'static {
-    /// An empty store with these limits, isolated from every other, but for lock keys: cases that run at once take the same
-    /// ones, and none of them waits for ever if those of two stores are one lock, as in two schemas of one database.
+    /// An empty store with these limits, isolated from every other. Only its locks may be those of the others, too, as in two
+    /// schemas of one database: no case holds one that it could wait for another case with.
     async fn create(limits: Limits) -> Self;
 
     /// The store. A case may go on using it after the fixture was dropped.

@@ -70,7 +70,7 @@ impl Unit {
     }
 
     /// What a record is for this unit.
-    pub(crate) async fn state(&mut self, key: &RecordKey) -> Result<Option<WriteState>> {
+    pub(super) async fn state(&mut self, key: &RecordKey) -> Result<Option<WriteState>> {
         if let Some(state) = self.written.get(key) {
             return Ok(state.clone());
         }
