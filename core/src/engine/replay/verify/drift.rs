@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::types::{IdentityValue, Position, RecordKey, Revision};
 
-/// What [`Replay::verify`] has found.
+/// What [`Replay::verify`](crate::engine::Replay::verify) has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verified {
