@@ -12,7 +12,7 @@ use crate::cases::{CASES, refusal};
 use crate::fixture::{Backend, Fixture};
 
 /// After this long a case hangs. It is no measure of speed.
-const HUNG: Duration = Duration::from_secs(300);
+const HUNG: Duration = Duration::from_secs(60);
 
 /// One case of the suite.
 pub struct Case {
