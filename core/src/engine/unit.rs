@@ -2,7 +2,7 @@
 
 mod body;
 mod known;
-mod own;
+mod own_events;
 mod step;
 
 use std::collections::{BTreeMap, HashMap};
