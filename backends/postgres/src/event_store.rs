@@ -31,7 +31,8 @@ impl EventStore for PostgresBackend {
         // Until it is had, nothing is begun, and the future can be dropped without a trace.
         let turn = self.store.turn(&batch).await;
         let store = Arc::clone(&self.store);
-        let task = tokio::spawn(async move { store.commit(turn, batch).await });
+        // Of its size, it costs less where it is than to be handed on.
+        let task = tokio::spawn(Box::pin(async move { store.commit(turn, batch).await }));
         task.await.unwrap_or_else(|error| vec![Err(broken_off(error)); commits])
     }
 

@@ -34,7 +34,7 @@ impl Expectations {
     /// What the commits say; `None` if it is not enough. The first that names a record or keys says what they are before all
     /// of them.
     pub(crate) fn of(head: Head, batch: &[Commit]) -> Option<Self> {
-        let mut expectations = Self { head, ..Self::default() };
+        let mut expectations = Self { head, records: HashMap::with_capacity(batch.len()), ..Self::default() };
         let first = batch.first()?;
         for commit in batch {
             if commit.log != first.log || commit.lock != first.lock || commit.accepts.is_some() {

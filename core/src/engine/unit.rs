@@ -5,7 +5,7 @@ mod known;
 mod own_events;
 mod step;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 
@@ -36,9 +36,9 @@ pub struct Unit {
     guarded: bool,
     cx: Context,
     metadata: Json,
-    read: HashMap<RecordKey, Option<Record>>,
+    read: BTreeMap<RecordKey, Option<Record>>,
     found: BTreeMap<Identity, Option<RecordId>>,
-    written: HashMap<RecordKey, Option<WriteState>>,
+    written: BTreeMap<RecordKey, Option<WriteState>>,
     changes: Vec<Change>,
     /// Whose data each change is, where there is a vault.
     subjects: Vec<Subject>,
@@ -59,9 +59,9 @@ impl Unit {
             guarded: log.guarded,
             cx,
             metadata,
-            read: HashMap::new(),
+            read: BTreeMap::new(),
             found: BTreeMap::new(),
-            written: HashMap::new(),
+            written: BTreeMap::new(),
             changes: Vec::new(),
             subjects: Vec::new(),
             accepts: None,

@@ -9,8 +9,8 @@ use super::event_store::{Head, LogState};
 use super::rebuild::LoadedRecord;
 use crate::error::{Error, ErrorKind, Result, VaultFault};
 use crate::types::{
-    Check, Commit, Committed, CommittedEvent, Event, EventId, Identity, KeyId, KeyRow, KeyVersion, Limits, LogId,
-    RecordId, RecordKey, RecordWrite, Revision, Subject, WriteState,
+    Change, Check, Commit, Committed, CommittedEvent, Event, EventId, Identity, IdentityValue, KeyId, KeyRow,
+    KeyVersion, Limits, LogId, RecordId, RecordKey, RecordWrite, Revision, Subject,
 };
 
 /// What is stored, as the commits of a batch find it. A backend that reads over a network fetches all of it beforehand.
@@ -96,9 +96,10 @@ impl LogChanges {
 /// Decides the commits one after the other, each seeing those before it.
 #[must_use]
 pub fn decide(view: &impl View, limits: &Limits, batch: Vec<Commit>) -> Decided {
-    let mut decided = Decided::default();
+    let commits = batch.len();
+    let mut decided = Decided { answers: Vec::with_capacity(commits), logs: BTreeMap::new() };
     for commit in batch {
-        let answer = decide_one(view, limits, &mut decided.logs, commit);
+        let answer = decide_one(view, limits, &mut decided.logs, commit, commits);
         decided.answers.push(answer);
     }
     decided.logs.retain(|_, changes| !changes.is_empty());
@@ -110,67 +111,27 @@ fn decide_one(
     limits: &Limits,
     logs: &mut BTreeMap<LogId, LogChanges>,
     commit: Commit,
+    commits: usize,
 ) -> Result<Committed> {
     commit.validate(limits)?;
     if !logs.contains_key(&commit.log) {
         let head = view.head(&commit.log)?;
-        logs.insert(commit.log.clone(), LogChanges { head, ..LogChanges::default() });
+        // Mostly, a batch has one log, and a commit has one event.
+        let likely = if logs.is_empty() { commits } else { 0 };
+        let (events, known) = (Vec::with_capacity(likely), HashMap::with_capacity(likely));
+        logs.insert(commit.log.clone(), LogChanges { head, events, known, ..LogChanges::default() });
     }
     let Some(earlier) = logs.get_mut(&commit.log) else {
         return Err(Error::corrupt("a log that was inserted is not there"));
     };
-    let mut attempt = Attempt { view, log: &commit.log, earlier, records: BTreeMap::new(), owners: BTreeMap::new() };
-    if let Some(known) = attempt.known(&commit)? {
-        return Ok(known);
+    let log = commit.log.clone();
+    let mut attempt =
+        Attempt { view, log: &log, earlier, written: Vec::new(), has_identities: false, owners: BTreeMap::new() };
+    let answer = attempt.make(commit);
+    if answer.is_err() {
+        attempt.undo();
     }
-    match attempt.earlier.head.state {
-        _ if commit.is_of_keys() => {}
-        LogState::Live if commit.accepts.is_none() => {}
-        LogState::Live => {
-            let message = format!("{} is not rewound, so that nothing is to be taken as it is", commit.log);
-            return Err(Error::new(ErrorKind::Conflict { actual: None }, message));
-        }
-        LogState::Rebuilding => return Err(rebuilding(&commit.log)),
-        LogState::Rewound(at) if commit.accepts == Some(at) => {}
-        LogState::Rewound(at) => {
-            let message = format!(
-                "the records of {} are at position {at} of {}: replay it to its head, or accept it as it is, before it takes commits",
-                commit.log, attempt.earlier.head.position
-            );
-            return Err(Error::new(ErrorKind::Rewound { at }, message));
-        }
-    }
-    attempt.keys(&commit)?;
-    for check in &commit.checks {
-        attempt.check(check)?;
-    }
-    let mut revisions = Vec::with_capacity(commit.changes.len());
-    for change in &commit.changes {
-        revisions.push(change.write.as_ref().map(|write| attempt.write(write)).transpose()?);
-    }
-    attempt.settle_identities()?;
-
-    let Attempt { records, owners, .. } = attempt;
-    if !commit.is_of_keys() {
-        // It is live, or has just been taken as it is.
-        earlier.head.state = LogState::Live;
-    }
-    for write in commit.keys {
-        earlier.key_ids.extend(write.new_ids.into_iter().map(|id| (id, write.row.subject.clone())));
-        earlier.keys.insert(write.row.subject.clone(), write.row);
-    }
-    let mut committed = Committed::default();
-    for (change, revision) in commit.changes.into_iter().zip(revisions) {
-        let Some(event) = change.event else { continue };
-        let position = earlier.head.position.next();
-        earlier.head.position = position;
-        earlier.known.insert(event.id, earlier.events.len());
-        earlier.events.push(Event { position, revision, event });
-        committed.events.push(CommittedEvent { position, revision });
-    }
-    earlier.records.extend(records);
-    earlier.owners.extend(owners);
-    Ok(committed)
+    answer
 }
 
 /// The error for a log that is being rebuilt in place.
@@ -193,11 +154,95 @@ struct Attempt<'a, V> {
     view: &'a V,
     log: &'a LogId,
     earlier: &'a mut LogChanges,
-    records: BTreeMap<RecordKey, LoadedRecord>,
+    /// The records that it has written, each as often as it was.
+    written: Vec<Written>,
+    /// Whether one of them has identities, or had some.
+    has_identities: bool,
     owners: BTreeMap<Identity, Option<RecordId>>,
 }
 
+/// A record that is written.
+struct Written {
+    key: RecordKey,
+    /// What it was just before.
+    before: Option<LoadedRecord>,
+    /// Whether that was written in this batch, too.
+    in_batch: bool,
+}
+
 impl<V: View> Attempt<'_, V> {
+    /// Makes the commit, or fails, with what it has written undone by [`undo`](Self::undo).
+    fn make(&mut self, commit: Commit) -> Result<Committed> {
+        if let Some(known) = self.known(&commit)? {
+            return Ok(known);
+        }
+        self.takes(&commit)?;
+        self.keys(&commit)?;
+        for check in &commit.checks {
+            self.check(check)?;
+        }
+        let is_of_keys = commit.is_of_keys();
+        self.written.reserve_exact(commit.changes.len());
+        let mut events = Vec::with_capacity(commit.changes.len());
+        for Change { event, write } in commit.changes {
+            let revision = write.map(|write| self.write(write)).transpose()?;
+            events.extend(event.map(|event| (event, revision)));
+        }
+        self.settle_identities()?;
+
+        // From here on, nothing fails.
+        let earlier = &mut *self.earlier;
+        if !is_of_keys {
+            // It is live, or has just been taken as it is.
+            earlier.head.state = LogState::Live;
+        }
+        for write in commit.keys {
+            earlier.key_ids.extend(write.new_ids.into_iter().map(|id| (id, write.row.subject.clone())));
+            earlier.keys.insert(write.row.subject.clone(), write.row);
+        }
+        let mut committed = Committed { events: Vec::with_capacity(events.len()) };
+        for (event, revision) in events {
+            let position = earlier.head.position.next();
+            earlier.head.position = position;
+            earlier.known.insert(event.id, earlier.events.len());
+            earlier.events.push(Event { position, revision, event });
+            committed.events.push(CommittedEvent { position, revision });
+        }
+        earlier.owners.append(&mut self.owners);
+        Ok(committed)
+    }
+
+    /// Takes back what was written.
+    fn undo(&mut self) {
+        for Written { key, before, in_batch } in self.written.drain(..).rev() {
+            match before.filter(|_| in_batch) {
+                Some(before) => self.earlier.records.insert(key, before),
+                None => self.earlier.records.remove(&key),
+            };
+        }
+    }
+
+    /// Whether the log takes the commit, in the state that it is in.
+    fn takes(&self, commit: &Commit) -> Result<()> {
+        match self.earlier.head.state {
+            _ if commit.is_of_keys() => Ok(()),
+            LogState::Live if commit.accepts.is_none() => Ok(()),
+            LogState::Live => {
+                let message = format!("{} is not rewound, so that nothing is to be taken as it is", commit.log);
+                Err(Error::new(ErrorKind::Conflict { actual: None }, message))
+            }
+            LogState::Rebuilding => Err(rebuilding(&commit.log)),
+            LogState::Rewound(at) if commit.accepts == Some(at) => Ok(()),
+            LogState::Rewound(at) => {
+                let message = format!(
+                    "the records of {} are at position {at} of {}: replay it to its head, or accept it as it is, before it takes commits",
+                    commit.log, self.earlier.head.position
+                );
+                Err(Error::new(ErrorKind::Rewound { at }, message))
+            }
+        }
+    }
+
     fn known(&self, commit: &Commit) -> Result<Option<Committed>> {
         let mut committed = Committed::default();
         let mut unknown = None;
@@ -246,18 +291,11 @@ impl<V: View> Attempt<'_, V> {
         Ok(())
     }
 
-    /// What the earlier commits of the batch and the store say of a record: without this commit.
-    fn before(&self, key: &RecordKey) -> Result<Option<LoadedRecord>> {
+    /// A record as it is now, and whether it was written in this batch.
+    fn record(&self, key: &RecordKey) -> Result<(Option<LoadedRecord>, bool)> {
         match self.earlier.records.get(key) {
-            Some(record) => Ok(Some(record.clone())),
-            None => self.view.record(self.log, key),
-        }
-    }
-
-    fn record(&self, key: &RecordKey) -> Result<Option<LoadedRecord>> {
-        match self.records.get(key) {
-            Some(record) => Ok(Some(record.clone())),
-            None => self.before(key),
+            Some(record) => Ok((Some(record.clone()), true)),
+            None => self.view.record(self.log, key).map(|record| (record, false)),
         }
     }
 
@@ -270,7 +308,7 @@ impl<V: View> Attempt<'_, V> {
 
     fn check(&self, check: &Check) -> Result<()> {
         match check {
-            Check::Record { key, expected } => expected.verify_check(key, live_revision(self.record(key)?.as_ref())),
+            Check::Record { key, expected } => expected.verify_check(key, live_revision(self.record(key)?.0.as_ref())),
             Check::Identity { identity, owner: expected } => {
                 let actual = self.owner(identity)?;
                 if actual == *expected {
@@ -286,22 +324,31 @@ impl<V: View> Attempt<'_, V> {
         }
     }
 
-    fn write(&mut self, write: &RecordWrite) -> Result<Revision> {
-        let before = self.record(&write.key)?;
-        write.expected.verify_write(&write.key, live_revision(before.as_ref()))?;
-        let revision = before.map_or(Revision::ZERO, |record| record.revision).next();
-        self.records
-            .insert(write.key.clone(), LoadedRecord { key: write.key.clone(), revision, state: write.state.clone() });
+    fn write(&mut self, RecordWrite { key, expected, state }: RecordWrite) -> Result<Revision> {
+        let (before, in_batch) = self.record(&key)?;
+        expected.verify_write(&key, live_revision(before.as_ref()))?;
+        let revision = before.as_ref().map_or(Revision::ZERO, |record| record.revision).next();
+        let record = LoadedRecord { key: key.clone(), revision, state };
+        self.has_identities |=
+            [before.as_ref(), Some(&record)].into_iter().any(|record| !identities(record).is_empty());
+        self.earlier.records.insert(key.clone(), record);
+        self.written.push(Written { key, before, in_batch });
         Ok(revision)
     }
 
     /// Frees what the commit gives up, then takes what it takes: so two records can swap an identity.
     fn settle_identities(&mut self) -> Result<()> {
+        if !self.has_identities {
+            return Ok(());
+        }
         let mut taken = Vec::new();
-        for (key, record) in &self.records {
-            let before = self.before(key)?;
-            let old = identities(before.as_ref().and_then(|record| record.state.as_ref()));
-            let new = identities(record.state.as_ref());
+        // Of what a record was at several writes, the first is what it was before the commit.
+        let mut written: Vec<&Written> = self.written.iter().collect();
+        written.sort_by(|a, b| a.key.cmp(&b.key));
+        written.dedup_by(|later, first| later.key == first.key);
+        for Written { key, before, .. } in written {
+            let old = identities(before.as_ref());
+            let new = identities(self.earlier.records.get(key));
             for identity in old.iter().filter(|identity| !new.contains(identity)) {
                 self.owners.insert(identity.of(&key.resource), None);
             }
@@ -327,8 +374,8 @@ impl<V: View> Attempt<'_, V> {
     }
 }
 
-fn identities(state: Option<&WriteState>) -> &[crate::types::IdentityValue] {
-    state.map_or(&[], |state| &state.identities)
+fn identities(record: Option<&LoadedRecord>) -> &[IdentityValue] {
+    record.and_then(|record| record.state.as_ref()).map_or(&[], |state| &state.identities)
 }
 
 fn live_revision(record: Option<&LoadedRecord>) -> Option<Revision> {

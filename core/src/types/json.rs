@@ -128,6 +128,9 @@ fn same_to_depth(a: &str, b: &str, depth: usize) -> bool {
     fn both<'a, T: Deserialize<'a>>(a: &'a str, b: &'a str) -> Option<(T, T)> {
         serde_json::from_str(a).ok().zip(serde_json::from_str(b).ok())
     }
+    if a == b {
+        return true;
+    }
     let (a, b) = (a.trim(), b.trim());
     if a == b {
         return true;

@@ -32,6 +32,8 @@ impl io::Write for Counted<'_> {
         self.write_all(bytes).map(|()| bytes.len())
     }
 
+    // Most of what is written is a byte or two.
+    #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.to.extend_from_slice(bytes);
         self.at.set(self.to.len());
