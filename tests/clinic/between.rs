@@ -93,9 +93,9 @@ impl EventStore for Between {
         Some(self)
     }
 
-    async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {
+    async fn commit(&self, batch: Arc<[Commit]>) -> Vec<Result<Committed>> {
         let mut answers = Vec::new();
-        for mut commit in batch {
+        for mut commit in batch.iter().cloned() {
             if let Err(error) = self.alive() {
                 answers.push(Err(error));
                 continue;
@@ -109,7 +109,7 @@ impl EventStore for Between {
                 answers.push(Err(Error::new(ErrorKind::Unavailable, "the process is dead")));
                 continue;
             }
-            let answer = self.inner.commit(vec![commit]).await.remove(0);
+            let answer = self.inner.commit([commit].into()).await.remove(0);
             answers.push(if fate == Fate::Made { answer } else { Err(lost) });
         }
         answers

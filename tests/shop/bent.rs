@@ -101,7 +101,7 @@ impl EventStore for Bent {
         self.inner.key_store()
     }
 
-    async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {
+    async fn commit(&self, batch: Arc<[Commit]>) -> Vec<Result<Committed>> {
         batch.iter().for_each(|commit| self.locked(&commit.log, commit.lock));
         self.inner.commit(batch).await
     }

@@ -118,7 +118,7 @@ impl EventStore for Held {
         self.inner.key_store()
     }
 
-    async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {
+    async fn commit(&self, batch: Arc<[Commit]>) -> Vec<Result<Committed>> {
         let only = *self.only.lock().unwrap();
         if only.is_none_or(|only| batch[0].lock == only) {
             self.commits.pass().await;

@@ -54,7 +54,7 @@ pub(crate) async fn a_commit_dropped_at_any_poll_is_whole_or_absent(backend: Bac
         let log = tenant(&polls.to_string());
         let many = vec![create("a", 1), create("b", 1), note("x", 1), create("c", 1)];
         let batch = vec![commit(&log, many.clone()), commit(&log, vec![note("y", 1), note("y", 2)])];
-        let answers = drop_after(polls, store.commit(batch.clone())).await;
+        let answers = drop_after(polls, store.commit(batch.clone().into())).await;
         put(&*store, commit(&log, vec![note("z", 1)])).await;
         let all = settled(&*store, &log).await;
         let of = |id: &str| all.events.iter().filter(|event| event.record_id.as_str() == id).count();
@@ -64,7 +64,7 @@ pub(crate) async fn a_commit_dropped_at_any_poll_is_whole_or_absent(backend: Bac
         assert_eq!(all.records.as_ref().unwrap().len(), if first == 0 { 0 } else { 3 }, "after {polls} polls");
         assert!(answers.is_none() || (first == 4 && second == 2), "an answered commit is not there");
         // Trying again with the same ids is safe, and tells.
-        for answer in store.commit(batch).await {
+        for answer in store.commit(batch.into()).await {
             answer.unwrap();
         }
         assert_eq!(events(&*store, &log).await.len(), 7);
@@ -113,7 +113,7 @@ pub(crate) async fn a_commit_dropped_while_it_waits_frees_the_lock(backend: Back
         let fence = store.fence(&running).await.unwrap();
         let waiting = drop_after(
             polls,
-            store.commit(vec![commit(&tenant("1"), vec![note("a", 1)]), commit(&log(), vec![note("a", 1)])]),
+            store.commit([commit(&tenant("1"), vec![note("a", 1)]), commit(&log(), vec![note("a", 1)])].into()),
         )
         .await;
         assert!(waiting.is_none(), "a commit was made under a fence");

@@ -196,7 +196,7 @@ pub(crate) async fn a_failure_in_a_batch_stays_its_own(backend: Backend) {
         batch.push(fails);
     }
     batch.push(commit(&log(), vec![create("last", 1)]));
-    let answers = store.commit(batch).await;
+    let answers = store.commit(batch.into()).await;
     assert_eq!(answers.len(), 13, "each commit has one answer");
     for (nth, answer) in answers.iter().enumerate() {
         match answer {

@@ -237,8 +237,12 @@ pub(crate) async fn a_commit_sees_those_before_in_its_batch(backend: Backend) {
         commit(&log(), vec![update("a", 3, 5)]),
         commit(&log(), vec![create("a", 6)]),
     ];
-    let kinds: Vec<_> =
-        store.commit(batch).await.into_iter().map(|answer| answer.err().map(|error| error.kind().clone())).collect();
+    let kinds: Vec<_> = store
+        .commit(batch.into())
+        .await
+        .into_iter()
+        .map(|answer| answer.err().map(|error| error.kind().clone()))
+        .collect();
     let exists = ErrorKind::AlreadyExists { actual: Revision::new(1) };
     assert_eq!(kinds, [None, Some(exists), None, Some(conflict(Some(2))), None, Some(ErrorKind::NotFound), None]);
     assert_eq!(n(&*store, &log(), "a").await, Some(6));

@@ -98,7 +98,7 @@ pub(crate) async fn a_commit_twice_in_one_batch_has_one_effect(backend: Backend)
     let mut other = once.clone();
     other.changes[0].event.as_mut().unwrap().version = 7;
     let batch = vec![once.clone(), commit(&log(), vec![note("c", 1)]), once, other];
-    let answers = store.commit(batch).await;
+    let answers = store.commit(batch.into()).await;
     assert_eq!(positions(answers[0].as_ref().unwrap()), [1, 2]);
     assert_eq!(positions(answers[1].as_ref().unwrap()), [3]);
     assert_eq!(answers[2].as_ref().unwrap(), answers[0].as_ref().unwrap());

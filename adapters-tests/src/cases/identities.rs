@@ -98,8 +98,12 @@ pub(crate) async fn an_identity_moves_within_a_batch(backend: Backend) {
         commit(&log(), vec![destroy("a")]),
         commit(&log(), vec![set("b", owning(2, &["x"]))]),
     ];
-    let kinds: Vec<_> =
-        store.commit(batch).await.into_iter().map(|answer| answer.err().map(|error| error.kind().clone())).collect();
+    let kinds: Vec<_> = store
+        .commit(batch.into())
+        .await
+        .into_iter()
+        .map(|answer| answer.err().map(|error| error.kind().clone()))
+        .collect();
     assert_eq!(kinds, [None, Some(taken("a")), None, None]);
     assert_eq!(owner(&*store, "x").await.as_deref(), Some("b"));
 }

@@ -143,7 +143,7 @@ pub(crate) async fn a_commit_sees_the_keys_of_those_before_in_its_batch(backend:
         (sealed(&log(), "t", 1), None),
     ];
     let (commits, expected): (Vec<Commit>, Vec<Option<ErrorKind>>) = batch.into_iter().unzip();
-    let answers = store.commit(commits).await;
+    let answers = store.commit(commits.into()).await;
     let kinds: Vec<_> = answers.iter().map(|answer| answer.as_ref().err().map(|error| error.kind().clone())).collect();
     assert_eq!(kinds, expected);
     assert_eq!(events(&*store, &log()).await.len(), 3);
@@ -211,7 +211,7 @@ pub(crate) async fn keys_of_one_byte_more_are_too_large(backend: Backend) {
         keyed(commit(&log(), vec![note("a", 1)]), write)
     };
     assert_error(&refused(&*store, with(101)).await, &ErrorKind::TooLarge, "100");
-    let answers = store.commit(vec![with(101), with(100), sealed(&log(), "s", 1)]).await;
+    let answers = store.commit([with(101), with(100), sealed(&log(), "s", 1)].into()).await;
     assert_eq!(answers[0].as_ref().unwrap_err().kind(), &ErrorKind::TooLarge);
     assert!(
         answers[1].is_ok() && answers[2].is_ok(),
@@ -246,7 +246,7 @@ pub(crate) async fn a_repeated_commit_is_answered_whatever_its_keys(backend: Bac
         assert_eq!(put(&**handle, again.clone()).await, first, "the answer is of then, not of now");
         assert_eq!(Everything::of(&**handle, &log()).await, before, "a repeated commit had an effect");
     }
-    let in_one_batch = store.commit(vec![once.clone(), of_keys(&log(), vec![keys("s", 2, 3)]), once]).await;
+    let in_one_batch = store.commit([once.clone(), of_keys(&log(), vec![keys("s", 2, 3)]), once].into()).await;
     assert_eq!(in_one_batch[0].as_ref().unwrap(), &first);
     assert_eq!(in_one_batch[2].as_ref().unwrap(), &first);
     assert_eq!(keys_of(&*store, &log(), "s").await, Some(keys("s", 2, 3).row));

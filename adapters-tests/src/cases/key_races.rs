@@ -188,7 +188,7 @@ pub(crate) async fn a_commit_with_keys_dropped_at_any_poll_is_whole_or_absent(ba
         let whole = vec![with_id(keys("s", 0, 1), key_id(1)), keys("t", 0, 1)];
         let once = guarded(Commit { keys: whole, ..commit(&log, vec![note("a", 1), note("a", 2)]) }, "u", 0);
         let only = of_keys(&log, vec![keys("v", 0, 1), keys("w", 0, 1)]);
-        let answers = drop_after(polls, store.commit(vec![once.clone(), only.clone()])).await;
+        let answers = drop_after(polls, store.commit([once.clone(), only.clone()].into())).await;
         put(&*store, commit(&log, vec![note("z", 1)])).await;
         let found = keys_by_id(&*store, &log, key_id(1)).await.is_some();
         let there = settled(&*store, &log).await;

@@ -304,7 +304,7 @@ pub(crate) async fn keys_are_written_in_any_state_of_the_log(backend: Backend) {
     assert_eq!(refused(&*store, with_event.clone()).await.kind(), &ErrorKind::Rewound { at: Position::new(7) });
 
     let running = store.begin_rebuild(&log(), lock_of(&log()), RebuildMode::InPlace).await.unwrap();
-    let answers = store.commit(vec![with_event.clone(), of_keys(&log(), vec![keys("s", 1, 2)]), with_event]).await;
+    let answers = store.commit([with_event.clone(), of_keys(&log(), vec![keys("s", 1, 2)]), with_event].into()).await;
     let kinds: Vec<_> = answers.iter().map(|answer| answer.as_ref().err().map(|error| error.kind().clone())).collect();
     assert_eq!(kinds, [Some(ErrorKind::Rebuilding), None, Some(ErrorKind::Rebuilding)]);
     assert_eq!(store.head(&log()).await.unwrap().state, LogState::Rebuilding, "a commit of keys ended a rebuild");

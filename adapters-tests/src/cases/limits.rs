@@ -21,7 +21,7 @@ async fn assert_limit(store: &dyn Store, limit: usize, fits: Vec<Change>, over: 
     assert_error(&error, &ErrorKind::TooLarge, &limit.to_string());
     assert!(error.message().contains(&(limit + 1).to_string()), "the message does not say how large it was: {error}");
     let answers = store
-        .commit(vec![commit(&log(), vec![note("z", 1)]), commit(&log(), over), commit(&log(), vec![note("z", 2)])])
+        .commit([commit(&log(), vec![note("z", 1)]), commit(&log(), over), commit(&log(), vec![note("z", 2)])].into())
         .await;
     assert!(
         answers[0].is_ok() && answers[2].is_ok(),

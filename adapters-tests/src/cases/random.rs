@@ -271,7 +271,7 @@ fn new_key(subject: u8, epoch: u64) -> KeyId {
 async fn commit_both(store: &Arc<dyn Store>, model: &mut Model, batch: Vec<Commit>) {
     let expected: Vec<_> = batch.iter().map(|commit| model.commit(commit)).collect();
     let answers: Vec<_> = store
-        .commit(batch.clone())
+        .commit(batch.clone().into())
         .await
         .into_iter()
         .map(|answer| answer.map_err(|error| error.kind().clone()))

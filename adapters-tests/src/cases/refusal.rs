@@ -29,7 +29,7 @@ pub(crate) async fn is_refused(backend: Backend, need: Need) {
     for refusal in refusals {
         let error = refused(&*store, refusal.clone()).await;
         assert_eq!(error.kind(), &ErrorKind::Unsupported, "{error:?}");
-        let answers = store.commit(vec![refusal, commit(&log(), vec![note("a", 2)])]).await;
+        let answers = store.commit([refusal, commit(&log(), vec![note("a", 2)])].into()).await;
         assert_eq!(answers[0].as_ref().unwrap_err().kind(), &ErrorKind::Unsupported);
         assert_eq!(
             positions(answers[1].as_ref().unwrap()).len(),

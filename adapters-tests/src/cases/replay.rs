@@ -193,7 +193,7 @@ pub(crate) async fn a_commit_that_fails_takes_no_log_as_it_is(backend: Backend) 
     let stale = accepting(commit(&log(), vec![update("a", 2, 3)]), 1);
     let taking = accepting(commit(&log(), vec![note("taken", 1)]), 1);
     let after = commit(&log(), vec![update("a", 1, 4)]);
-    let answers = store.commit(vec![stale, after.clone(), taking, after]).await;
+    let answers = store.commit([stale, after.clone(), taking, after].into()).await;
     assert!(matches!(answers[0].as_ref().unwrap_err().kind(), ErrorKind::Conflict { .. }), "{answers:?}");
     assert!(matches!(answers[1].as_ref().unwrap_err().kind(), ErrorKind::Rewound { .. }), "{answers:?}");
     assert_eq!(positions(answers[2].as_ref().unwrap()), [3]);

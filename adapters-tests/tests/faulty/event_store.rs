@@ -1,6 +1,7 @@
 //! The faults of the write path and of the log.
 
 use std::mem;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use rekindle_core::store::{Durability, EventStore, EventStoreExt, Head, KeyStore, LogState, StoreInfo};
@@ -24,7 +25,8 @@ impl EventStore for Faulty {
         keys.then_some(self)
     }
 
-    async fn commit(&self, mut batch: Vec<Commit>) -> Vec<Result<Committed>> {
+    async fn commit(&self, batch: Arc<[Commit]>) -> Vec<Result<Committed>> {
+        let mut batch = batch.to_vec();
         for commit in &mut batch {
             self.change(commit);
             self.memory().logs.insert(commit.log.clone(), commit.lock);
@@ -32,7 +34,7 @@ impl EventStore for Faulty {
         let answers = match self.fault {
             Fault::BatchOrderLost => {
                 batch.reverse();
-                let mut answers = self.inner.commit(batch).await;
+                let mut answers = self.inner.commit(batch.into()).await;
                 answers.reverse();
                 answers
             }
@@ -41,10 +43,10 @@ impl EventStore for Faulty {
                     let mut memory = self.memory();
                     (memory.durable.clone(), mem::replace(&mut memory.pending, batch.clone()))
                 };
-                durable.commit(earlier).await;
-                self.inner.commit(batch).await
+                durable.commit(earlier.into()).await;
+                self.inner.commit(batch.into()).await
             }
-            Fault::None => self.inner.commit(batch).await,
+            Fault::None => self.inner.commit(batch.into()).await,
             _ => {
                 let mut answers: Vec<Result<Committed>> = Vec::new();
                 for commit in batch {

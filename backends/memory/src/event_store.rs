@@ -1,5 +1,7 @@
 //! The write path, and the log's read path.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use rekindle_core::Result;
 use rekindle_core::store::decide::decide;
@@ -19,14 +21,14 @@ impl EventStore for MemoryBackend {
         Some(self)
     }
 
-    async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {
+    async fn commit(&self, batch: Arc<[Commit]>) -> Vec<Result<Committed>> {
         let _held = self.shared.locks.of_batch(&batch).await;
         let mut state = self.state();
-        let decided = decide(&*state, &self.config.limits, batch);
+        let decided = decide(&*state, &self.config.limits, &*batch);
         for (log, changes) in decided.logs {
             let position = changes.head.position;
-            state.log_mut(&log).apply(changes);
-            self.shared.watchers.notify(&log, position);
+            state.log_mut(log).apply(changes);
+            self.shared.watchers.notify(log, position);
         }
         decided.answers
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rekindle_core::Result;
-use rekindle_core::store::decide::{LogChanges, View};
+use rekindle_core::store::decide::{LogChanges, PlacedEvent, View, WrittenRecord};
 use rekindle_core::store::{Head, LoadedRecord};
 use rekindle_core::types::{
     Event, EventId, Generation, Identity, KeyId, KeyRow, KeyVersion, LogId, Position, Record, RecordId, RecordKey,
@@ -58,19 +58,21 @@ impl State {
 }
 
 impl Log {
-    pub(crate) fn apply(&mut self, changes: LogChanges) {
+    pub(crate) fn apply(&mut self, changes: LogChanges<'_>) {
         self.head.position = changes.head.position;
         self.head.state = changes.head.state;
-        for event in changes.events {
-            self.positions.insert(event.id, event.position);
-            self.events.push(event);
+        for PlacedEvent { position, revision, event } in changes.events {
+            self.positions.insert(event.id, position);
+            self.events.push(Event { position, revision, event: event.clone() });
         }
-        changes.records.into_values().for_each(|record| self.records.put(record));
-        self.keys.extend(changes.keys);
-        self.key_ids.extend(changes.key_ids);
+        for (key, WrittenRecord { revision, state }) in changes.records {
+            self.records.put(LoadedRecord { key: key.clone(), revision, state: state.cloned() });
+        }
+        self.keys.extend(changes.keys.into_iter().map(|(subject, row)| (subject.clone(), row.clone())));
+        self.key_ids.extend(changes.key_ids.into_iter().map(|(id, subject)| (*id, subject.clone())));
         for (identity, owner) in changes.owners {
             match owner {
-                Some(owner) => self.records.owners.insert(identity, owner),
+                Some(owner) => self.records.owners.insert(identity, owner.clone()),
                 None => self.records.owners.remove(&identity),
             };
         }

@@ -1,9 +1,8 @@
 //! Writing what was decided on what commits expect: one call of one function, which sees to it that they are right.
 
 use rekindle_core::Result;
-use rekindle_core::store::LoadedRecord;
-use rekindle_core::store::decide::LogChanges;
-use rekindle_core::types::{Actor, Event, LockKey, Revision};
+use rekindle_core::store::decide::{LogChanges, PlacedEvent, WrittenRecord};
+use rekindle_core::types::{Actor, LockKey, Revision};
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments, Encode, Postgres, Type};
 
@@ -21,8 +20,8 @@ pub(crate) fn append(
     sql: &Sql,
     mode: LockMode,
     types: RowTypes,
-    foreseen: &Foreseen,
-    changes: &LogChanges,
+    foreseen: &Foreseen<'_>,
+    changes: &LogChanges<'_>,
 ) -> Result<Call<'static>> {
     let (one, first, second) = match (mode, foreseen.lock) {
         (LockMode::Row, _) => (None, None, None),
@@ -71,9 +70,9 @@ fn add<'a, T: Encode<'a, Postgres> + Type<Postgres>>(arguments: &mut PgArguments
     arguments.add(value).map_err(|error| classify(sqlx::Error::Encode(error)))
 }
 
-fn events(types: RowTypes, changes: &LogChanges) -> Result<RowList> {
+fn events(types: RowTypes, changes: &LogChanges<'_>) -> Result<RowList> {
     let mut list = RowList::with_capacity(types.event, changes.events.len() * 640);
-    for Event { position: _, revision, event } in &changes.events {
+    for PlacedEvent { position: _, revision, event } in &changes.events {
         let removed = &event.removed_attributes;
         let removed = if removed.is_empty() { None } else { Some(to_text(removed)?) };
         list.add(|row| {
@@ -100,15 +99,14 @@ fn events(types: RowTypes, changes: &LogChanges) -> Result<RowList> {
 }
 
 /// The records, and how many of them are there before.
-fn records(types: RowTypes, expectations: &Expectations, changes: &LogChanges) -> Result<(i32, RowList)> {
+fn records(types: RowTypes, expectations: &Expectations, changes: &LogChanges<'_>) -> Result<(i32, RowList)> {
     let mut list = RowList::with_capacity(types.record, changes.records.len() * 384);
     let mut updated = 0;
-    for (key, LoadedRecord { revision, state, .. }) in &changes.records {
+    for (key, WrittenRecord { revision, state }) in &changes.records {
         let before = expectations.revision(key);
         if before > Revision::ZERO {
             updated += 1;
         }
-        let state = state.as_ref();
         let identities = state.map(|state| identities_text(&state.identities)).transpose()?.flatten();
         list.add(|row| {
             row.int8(bigint(before.get(), "the revision")?)?;
@@ -131,7 +129,7 @@ struct Checked<'a> {
 }
 
 impl<'a> Checked<'a> {
-    fn new(expectations: &'a Expectations, changes: &LogChanges) -> Result<Self> {
+    fn new(expectations: &'a Expectations, changes: &LogChanges<'_>) -> Result<Self> {
         let mut checked = Self::default();
         for key in expectations.records.keys().filter(|key| !changes.records.contains_key(key)) {
             checked.resource.push(key.resource.as_str());

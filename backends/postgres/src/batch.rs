@@ -15,21 +15,23 @@ const STEP_BYTES: usize = 32 << 20;
 /// The bytes of one commit, at the most: the protocol and the server's memory end somewhere.
 const COMMIT_BYTES: usize = 256 << 20;
 
-/// Splits a batch so that no step is too large for one message.
-pub(crate) fn steps(batch: Vec<Commit>) -> Vec<Vec<Commit>> {
-    let mut steps = Vec::new();
-    let mut step = Vec::new();
-    let mut bytes = 0;
-    for commit in batch {
-        let size = size_of(&commit);
-        if bytes + size > STEP_BYTES && !step.is_empty() {
-            steps.push(std::mem::take(&mut step));
-            bytes = 0;
+/// Splits commits so that no step is too large for one message.
+pub(crate) fn steps<'a, 'b>(commits: &'b [&'a Commit]) -> Vec<&'b [&'a Commit]> {
+    let (mut steps, mut rest, mut bytes) = (Vec::new(), commits, 0);
+    let mut at = 0;
+    for commit in commits {
+        let size = size_of(commit);
+        if bytes + size > STEP_BYTES && at > 0 {
+            let (step, others) = rest.split_at(at);
+            steps.push(step);
+            (rest, bytes, at) = (others, 0, 0);
         }
         bytes += size;
-        step.push(commit);
+        at += 1;
     }
-    steps.push(step);
+    if !rest.is_empty() {
+        steps.push(rest);
+    }
     steps
 }
 
@@ -79,19 +81,19 @@ pub(crate) fn check(commit: &Commit, limits: &Limits) -> Result<()> {
 }
 
 /// A batch whose wrong commits have their answers already.
-pub(crate) struct Checked {
+pub(crate) struct Checked<'a> {
     /// An answer for each commit that is refused; `None` for one of `commits`, in order.
     answers: Vec<Option<Result<Committed>>>,
     /// Those that are left.
-    pub(crate) commits: Vec<Commit>,
+    pub(crate) commits: Vec<&'a Commit>,
 }
 
-impl Checked {
-    pub(crate) fn new(batch: Vec<Commit>, limits: &Limits) -> Self {
+impl<'a> Checked<'a> {
+    pub(crate) fn new(batch: &'a [Commit], limits: &Limits) -> Self {
         let mut answers = Vec::with_capacity(batch.len());
         let mut commits = Vec::with_capacity(batch.len());
         for commit in batch {
-            match check(&commit, limits) {
+            match check(commit, limits) {
                 Ok(()) => {
                     answers.push(None);
                     commits.push(commit);
@@ -103,16 +105,9 @@ impl Checked {
     }
 
     /// The answers of all, with those of the commits that were left.
-    pub(crate) fn answered(
-        answers: Vec<Option<Result<Committed>>>,
-        left: Vec<Result<Committed>>,
-    ) -> Vec<Result<Committed>> {
+    pub(crate) fn answered(self, left: Vec<Result<Committed>>) -> Vec<Result<Committed>> {
         let mut left = left.into_iter();
-        answers.into_iter().filter_map(|answer| answer.or_else(|| left.next())).collect()
-    }
-
-    pub(crate) fn split(self) -> (Vec<Option<Result<Committed>>>, Vec<Commit>) {
-        (self.answers, self.commits)
+        self.answers.into_iter().filter_map(|answer| answer.or_else(|| left.next())).collect()
     }
 }
 
@@ -154,7 +149,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    pub(crate) fn of(batch: &[Commit]) -> Self {
+    pub(crate) fn of(batch: &[&Commit]) -> Self {
         let mut asked = Self::default();
         let mut places: HashMap<&LogId, i64> = HashMap::new();
         for commit in batch {

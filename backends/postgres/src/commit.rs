@@ -30,19 +30,19 @@ pub(crate) type Answers = Vec<Result<Committed>>;
 
 impl Store {
     /// Commits a batch. It must be carried through: run it in a task of its own.
-    pub(crate) async fn commit(self: &Arc<Self>, mut turn: Turn, batch: Vec<Commit>) -> Answers {
-        let (answers, commits) = Checked::new(batch, &self.config.limits).split();
-        let mut left = Vec::with_capacity(commits.len());
+    pub(crate) async fn commit(self: &Arc<Self>, mut turn: Turn, batch: &[Commit]) -> Answers {
+        let checked = Checked::new(batch, &self.config.limits);
+        let mut left = Vec::with_capacity(batch.len());
         let mut connection = None;
-        for step in batch::steps(commits) {
+        for step in batch::steps(&checked.commits) {
             left.extend(self.step(&mut turn, &mut connection, step).await);
         }
         connection.into_iter().for_each(|connection| self.keep(connection));
-        Checked::answered(answers, left)
+        checked.answered(left)
     }
 
-    async fn step(self: &Arc<Self>, turn: &mut Turn, connection: &mut Option<Own>, step: Vec<Commit>) -> Answers {
-        let Some(foreseen) = self.foresee(&step) else {
+    async fn step(self: &Arc<Self>, turn: &mut Turn, connection: &mut Option<Own>, step: &[&Commit]) -> Answers {
+        let Some(foreseen) = self.foresee(step) else {
             self.alone(turn, connection).await;
             return self.by_reading(connection, step).await;
         };
@@ -54,8 +54,8 @@ impl Store {
             }
             Foresight::Busy(decided, error) if self.is_impatient() => decided.failed(&error),
             Foresight::Busy(..) => {
-                let (locks, asked) = (self.locks_of(&step), Asked::of(&step));
-                self.outside_pool(&locks, &asked, &step).await
+                let (locks, asked) = (self.locks_of(step), Asked::of(step));
+                self.outside_pool(&locks, &asked, step).await
             }
             // What became of it is told by the event ids. If it is still under way, only one of the two can be made: both
             // are bound to the version that the log was at.
@@ -76,7 +76,7 @@ impl Store {
         }
     }
 
-    fn locks_of(&self, step: &[Commit]) -> BatchLocks {
+    fn locks_of(&self, step: &[&Commit]) -> BatchLocks {
         BatchLocks::of(step.iter().map(|commit| commit.lock), self.config.lock_mode)
     }
 
@@ -86,9 +86,9 @@ impl Store {
     }
 
     /// Makes a batch that is read for first.
-    async fn by_reading(self: &Arc<Self>, connection: &mut Option<Own>, step: Vec<Commit>) -> Answers {
+    async fn by_reading(self: &Arc<Self>, connection: &mut Option<Own>, step: &[&Commit]) -> Answers {
         let commits = step.len();
-        let (locks, asked) = (self.locks_of(&step), Asked::of(&step));
+        let (locks, asked) = (self.locks_of(step), Asked::of(step));
         let mut attempt = 1;
         let (mut open, seen) = loop {
             let mut open = match connection.take() {
@@ -108,7 +108,7 @@ impl Store {
                 Err(error) => return vec![Err(error.classify()); commits],
             }
         };
-        let decided = decide(&seen, &self.config.limits, step.clone());
+        let decided = decide(&seen, &self.config.limits, step.iter().copied());
         if decided.logs.is_empty() {
             *connection = Some(open);
             return decided.answers;
@@ -119,7 +119,7 @@ impl Store {
                 Made::Answers(self.tell(decided))
             }
             Err(Failed::Sql(error)) if is_stale(&error) || is_rolled_back(&error) => {
-                self.under_lock(&mut open, &locks, &asked, &step).await
+                self.under_lock(&mut open, &locks, &asked, step).await
             }
             Err(Failed::Sql(error)) if is_lock_timeout(&error) => Made::Busy(decided.failed(&classify(error))),
             Err(Failed::Sql(error)) if ends_connection(&error) => Made::Lost(decided.failed(&in_commit(error))),
@@ -139,13 +139,13 @@ impl Store {
             Made::Busy(_) => {
                 // Others may need the connection more than who waits for a lock.
                 drop(open);
-                self.outside_pool(&locks, &asked, &step).await
+                self.outside_pool(&locks, &asked, step).await
             }
         }
     }
 
     /// Makes a batch for which the lock was not free, on a connection of its own: there it waits as long as it is to.
-    async fn outside_pool(self: &Arc<Self>, locks: &BatchLocks, asked: &Asked, batch: &[Commit]) -> Answers {
+    async fn outside_pool(self: &Arc<Self>, locks: &BatchLocks, asked: &Asked, batch: &[&Commit]) -> Answers {
         let mut own = match self.connect(self.config.lock_timeout).await {
             Ok(own) => own,
             Err(error) => return vec![Err(error); batch.len()],
@@ -166,15 +166,14 @@ impl Store {
         open: &mut PgConnection,
         locks: &BatchLocks,
         asked: &Asked,
-        batch: &[Commit],
+        batch: &[&Commit],
     ) -> Made {
         let mut rollbacks = 0;
         loop {
-            let Broken { error, open_transaction, decided } =
-                match self.transaction(open, locks, asked, batch.to_vec()).await {
-                    Ok(decided) => return Made::Answers(self.tell(decided)),
-                    Err(broken) => broken,
-                };
+            let Broken { error, open_transaction, decided } = match self.transaction(open, locks, asked, batch).await {
+                Ok(decided) => return Made::Answers(self.tell(decided)),
+                Err(broken) => broken,
+            };
             let lost = error.ends_connection() || (open_transaction && open.execute("ROLLBACK").await.is_err());
             if !lost && error.is_rolled_back() && rollbacks < ROLLBACKS {
                 rollbacks += 1;
@@ -190,13 +189,13 @@ impl Store {
         }
     }
 
-    async fn transaction(
+    async fn transaction<'a>(
         &self,
         open: &mut PgConnection,
         locks: &BatchLocks,
         asked: &Asked,
-        batch: Vec<Commit>,
-    ) -> Result<Decided, Broken> {
+        batch: &[&'a Commit],
+    ) -> Result<Decided<'a>, Broken<'a>> {
         let before = |error: Failed| Broken { error: Cause::Before(error), open_transaction: true, decided: None };
         open.execute("BEGIN").await.map_err(|error| before(error.into()))?;
         let (seen, decided) = self.locked(open, locks, asked, batch).await.map_err(|(error, decided)| Broken {
@@ -214,16 +213,16 @@ impl Store {
     }
 
     /// Takes the locks, reads, decides and writes, in a transaction that is open.
-    pub(crate) async fn locked(
+    pub(crate) async fn locked<'a>(
         &self,
         open: &mut PgConnection,
         locks: &BatchLocks,
         asked: &Asked,
-        batch: Vec<Commit>,
-    ) -> Result<(Seen, Decided), (Failed, Option<Decided>)> {
+        batch: &[&'a Commit],
+    ) -> Result<(Seen, Decided<'a>), (Failed, Option<Decided<'a>>)> {
         self.take_locks(open, locks, &asked.logs).await.map_err(|error| (error.into(), None))?;
         let seen = view::fetch(open, &self.sql, asked).await.map_err(|error| (error, None))?;
-        let decided = decide(&seen, &self.config.limits, batch);
+        let decided = decide(&seen, &self.config.limits, batch.iter().copied());
         if decided.logs.is_empty() {
             return Ok((seen, decided));
         }
@@ -255,7 +254,7 @@ impl Store {
     }
 
     /// Keeps in mind how a batch that was read for left its logs.
-    fn saw(&self, seen: &Seen, decided: &Decided) {
+    fn saw(&self, seen: &Seen, decided: &Decided<'_>) {
         for (log, changes) in &decided.logs {
             // A log that is new got an id that was not told.
             if let Some(LogSeen { id, version, .. }) = seen.log(log) {
@@ -265,7 +264,7 @@ impl Store {
     }
 
     /// Tells whoever waits, and gives the answers.
-    pub(crate) fn tell(self: &Arc<Self>, decided: Decided) -> Answers {
+    pub(crate) fn tell(self: &Arc<Self>, decided: Decided<'_>) -> Answers {
         for (log, changes) in &decided.logs {
             self.announce(log, changes.head.position);
         }
@@ -284,10 +283,10 @@ enum Made {
 }
 
 /// A transaction that failed.
-struct Broken {
+struct Broken<'a> {
     error: Cause,
     open_transaction: bool,
-    decided: Option<Decided>,
+    decided: Option<Decided<'a>>,
 }
 
 enum Cause {
@@ -323,7 +322,7 @@ impl Cause {
 }
 
 /// Every commit that was to succeed gets the error; all of them if it came before they were decided on.
-fn failed(decided: Option<Decided>, commits: usize, error: Error) -> Answers {
+fn failed(decided: Option<Decided<'_>>, commits: usize, error: Error) -> Answers {
     match decided {
         Some(decided) => decided.failed(&error),
         None => vec![Err(error); commits],

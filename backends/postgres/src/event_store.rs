@@ -23,7 +23,7 @@ impl EventStore for PostgresBackend {
         Some(self)
     }
 
-    async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {
+    async fn commit(&self, batch: Arc<[Commit]>) -> Vec<Result<Committed>> {
         let commits = batch.len();
         if commits == 0 {
             return Vec::new();
@@ -32,7 +32,7 @@ impl EventStore for PostgresBackend {
         let turn = self.store.turn(&batch).await;
         let store = Arc::clone(&self.store);
         // Of its size, it costs less where it is than to be handed on.
-        let task = tokio::spawn(Box::pin(async move { store.commit(turn, batch).await }));
+        let task = tokio::spawn(Box::pin(async move { store.commit(turn, &batch).await }));
         task.await.unwrap_or_else(|error| vec![Err(broken_off(error)); commits])
     }
 

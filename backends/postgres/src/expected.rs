@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use rekindle_core::Result;
-use rekindle_core::store::decide::{LogChanges, View};
+use rekindle_core::store::decide::{LogChanges, View, WrittenRecord};
 use rekindle_core::store::{Head, LoadedRecord};
 use rekindle_core::types::{
     Check, Commit, Event, EventId, Expected, Identity, IdentityValue, Json, KeyVersion, LogId, RecordId, RecordKey,
@@ -33,7 +33,7 @@ pub(crate) struct ExpectedKeys {
 impl Expectations {
     /// What the commits say; `None` if it is not enough. The first that names a record or keys says what they are before all
     /// of them.
-    pub(crate) fn of(head: Head, batch: &[Commit]) -> Option<Self> {
+    pub(crate) fn of(head: Head, batch: &[&Commit]) -> Option<Self> {
         let mut expectations = Self { head, records: HashMap::with_capacity(batch.len()), ..Self::default() };
         let first = batch.first()?;
         for commit in batch {
@@ -88,12 +88,10 @@ impl Expectations {
     }
 
     /// Whether the function that writes would find out if one of them is wrong that these changes depend on.
-    pub(crate) fn cover(&self, changes: &LogChanges) -> bool {
-        let identities = |record: Option<&LoadedRecord>| {
-            record.and_then(|record| record.state.as_ref()).map_or(&[][..], |state| &state.identities).to_vec()
-        };
-        let same = |(key, record): (&RecordKey, &LoadedRecord)| match self.records.get(key) {
-            Some(Some(before)) => identities(Some(before)) == identities(Some(record)),
+    pub(crate) fn cover(&self, changes: &LogChanges<'_>) -> bool {
+        let identities = |state: Option<&WriteState>| state.map_or(&[][..], |state| &state.identities).to_vec();
+        let same = |(key, record): (&&RecordKey, &WrittenRecord<'_>)| match self.records.get(*key) {
+            Some(Some(before)) => identities(before.state.as_ref()) == identities(record.state),
             _ => true,
         };
         changes.owners.values().all(Option::is_some) && changes.records.iter().all(same)

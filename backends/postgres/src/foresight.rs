@@ -17,43 +17,43 @@ use crate::kept::Own;
 use crate::store::Store;
 
 /// A batch of one log that was decided on what its commits expect.
-pub(crate) struct Foreseen {
-    log: LogId,
+pub(crate) struct Foreseen<'a> {
+    log: &'a LogId,
     pub(crate) lock: LockKey,
     pub(crate) at: At,
     pub(crate) expectations: Expectations,
-    decided: Decided,
+    decided: Decided<'a>,
 }
 
 /// What came of it.
-pub(crate) enum Foresight {
+pub(crate) enum Foresight<'a> {
     /// It is made, or nothing could be sent.
     Answers(Answers),
     /// Nothing was changed: something is not as it was expected, or went wrong that reading meets, too.
     Wrong,
     /// Nothing was changed, as a lock was not free in time.
-    Busy(Decided, Error),
+    Busy(Decided<'a>, Error),
     /// The connection was lost while it was made.
-    Lost(Decided, Error),
+    Lost(Decided<'a>, Error),
 }
 
 impl Store {
     /// Decides a batch on what was seen last of its log, or on what another batch makes of it that is under way, and on what
     /// its commits expect. `None` where that cannot be: the commits do not say all, or one of them fails, and is to be told
     /// what is really there.
-    pub(crate) fn foresee(&self, batch: &[Commit]) -> Option<Foreseen> {
-        let Commit { log, lock, .. } = batch.first()?;
+    pub(crate) fn foresee<'a>(&self, batch: &[&'a Commit]) -> Option<Foreseen<'a>> {
+        let Commit { log, lock, .. } = *batch.first()?;
         loop {
             let at = self.heads.guess(log)?;
             let expectations = Expectations::of(at.head, batch)?;
-            let decided = decide(&expectations, &self.config.limits, batch.to_vec());
+            let decided = decide(&expectations, &self.config.limits, batch.iter().copied());
             let changes = decided.logs.get(log)?;
             if !expectations.cover(changes) || decided.answers.iter().any(Result::is_err) {
                 return None;
             }
             let leads_to = At { version: at.version + 1, head: changes.head, ..at };
             if self.heads.claim(log, at, leads_to) {
-                return Some(Foreseen { log: log.clone(), lock: *lock, at, expectations, decided });
+                return Some(Foreseen { log, lock: *lock, at, expectations, decided });
             }
         }
     }
@@ -65,11 +65,15 @@ impl Store {
         }
     }
 
-    pub(crate) async fn by_foresight(self: &Arc<Self>, connection: &mut Option<Own>, foreseen: Foreseen) -> Foresight {
-        let Some(changes) = foreseen.decided.logs.get(&foreseen.log) else { return Foresight::Wrong };
+    pub(crate) async fn by_foresight<'a>(
+        self: &Arc<Self>,
+        connection: &mut Option<Own>,
+        foreseen: Foreseen<'a>,
+    ) -> Foresight<'a> {
+        let Some(changes) = foreseen.decided.logs.get(foreseen.log) else { return Foresight::Wrong };
         let types = *self.row_types.lock().unwrap_or_else(PoisonError::into_inner);
         let Ok(call) = append(&self.sql, self.config.lock_mode, types, &foreseen, changes) else {
-            self.heads.is_unknown(&foreseen.log);
+            self.heads.is_unknown(foreseen.log);
             return Foresight::Wrong;
         };
         // Who waits to send keeps no connection from who sends.
@@ -78,13 +82,13 @@ impl Store {
         let mut open = match self.own_connection().await {
             Ok(open) => open,
             Err(error) => {
-                self.heads.is_unknown(&foreseen.log);
+                self.heads.is_unknown(foreseen.log);
                 return Foresight::Answers(foreseen.decided.failed(&error));
             }
         };
         let error = match call.execute(&mut **open).await {
             Ok(_) => {
-                self.heads.was_right(&foreseen.log);
+                self.heads.was_right(foreseen.log);
                 if let Some(sending) = sending {
                     // The next one goes by the same connection, and first: the server waits for it.
                     self.keep(open);
@@ -96,22 +100,22 @@ impl Store {
                 return Foresight::Answers(self.tell(foreseen.decided));
             }
             Err(error) if ends_connection(&error) => {
-                self.heads.is_unknown(&foreseen.log);
+                self.heads.is_unknown(foreseen.log);
                 open.close_on_drop();
                 return Foresight::Lost(foreseen.decided, in_commit(error));
             }
             // Others may need the connection more than who waits for a lock.
             Err(error) if is_lock_timeout(&error) => {
-                self.heads.is_unknown(&foreseen.log);
+                self.heads.is_unknown(foreseen.log);
                 return Foresight::Busy(foreseen.decided, classify(error));
             }
             Err(error) => error,
         };
         let is_made_anew = is_made_anew(&error);
         if is_stale(&error) || is_taken(&error) || is_made_anew {
-            self.heads.was_wrong(&foreseen.log);
+            self.heads.was_wrong(foreseen.log);
         } else {
-            self.heads.is_unknown(&foreseen.log);
+            self.heads.is_unknown(foreseen.log);
         }
         if is_made_anew {
             // What was prepared on the connection is of the schema before.

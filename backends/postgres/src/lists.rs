@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 
 use rekindle_core::Result;
-use rekindle_core::store::LoadedRecord;
-use rekindle_core::store::decide::LogChanges;
-use rekindle_core::types::{Actor, Event, KeyId, Payload, RecordId, RecordKey, Subject};
+use rekindle_core::store::decide::{LogChanges, PlacedEvent, WrittenRecord};
+use rekindle_core::types::{Actor, KeyId, Payload, RecordId, RecordKey, Subject};
 use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
@@ -102,7 +101,7 @@ fn put<T>(list: &mut Vec<Option<T>>, rows: usize, value: Option<T>) {
 
 impl<'a> Lists<'a> {
     /// Adds the changes of the log at this place.
-    pub(crate) fn add(&mut self, log: i32, changes: &'a LogChanges) -> Result<()> {
+    pub(crate) fn add(&mut self, log: i32, changes: &'a LogChanges<'a>) -> Result<()> {
         for event in &changes.events {
             self.events.add(log, event)?;
         }
@@ -114,7 +113,7 @@ impl<'a> Lists<'a> {
         self.add_keys(log, changes)
     }
 
-    pub(crate) fn add_identities(&mut self, log: i32, generation: i64, changes: &'a LogChanges) {
+    pub(crate) fn add_identities(&mut self, log: i32, generation: i64, changes: &'a LogChanges<'a>) {
         for (identity, owner) in &changes.owners {
             let lists = if owner.is_some() { &mut self.taken } else { &mut self.freed };
             lists.log.push(log);
@@ -122,11 +121,11 @@ impl<'a> Lists<'a> {
             lists.resource.push(identity.resource.as_str());
             lists.name.push(&identity.name);
             lists.value.push(&identity.value);
-            lists.owner.extend(owner.as_ref().map(RecordId::as_str));
+            lists.owner.extend(owner.map(RecordId::as_str));
         }
     }
 
-    pub(crate) fn add_keys(&mut self, log: i32, changes: &'a LogChanges) -> Result<()> {
+    pub(crate) fn add_keys(&mut self, log: i32, changes: &'a LogChanges<'a>) -> Result<()> {
         for (subject, row) in &changes.keys {
             self.keys.log.push(log);
             self.keys.subject.push(subject.as_str());
@@ -135,7 +134,7 @@ impl<'a> Lists<'a> {
             self.keys.body.push(&row.body);
         }
         // By id, so that each is there once: an upsert takes no row twice.
-        let ids: BTreeMap<&KeyId, &Subject> = changes.key_ids.iter().map(|(id, subject)| (id, subject)).collect();
+        let ids: BTreeMap<&KeyId, &Subject> = changes.key_ids.iter().copied().collect();
         for (id, subject) in ids {
             self.key_ids.log.push(log);
             self.key_ids.id.push(id.as_bytes());
@@ -170,13 +169,14 @@ impl<'a> Events<'a> {
             .bind(some(self.sealed_metadata))
     }
 
-    fn add(&mut self, log: i32, event: &'a Event) -> Result<()> {
+    fn add(&mut self, log: i32, placed: &PlacedEvent<'a>) -> Result<()> {
         let rows = self.id.len();
+        let PlacedEvent { position, revision, event } = *placed;
         let removed = &event.removed_attributes;
         let removed = if removed.is_empty() { None } else { Some(to_text(removed)?) };
-        let revision = event.revision.map(|revision| bigint(revision.get(), "the revision")).transpose()?;
+        let revision = revision.map(|revision| bigint(revision.get(), "the revision")).transpose()?;
         self.log.push(log);
-        self.position.push(bigint(event.position.get(), "the position")?);
+        self.position.push(bigint(position.get(), "the position")?);
         put(&mut self.revision, rows, revision);
         self.occurred_at.push(event.occurred_at.as_microseconds());
         self.version.push(event.version.into());
@@ -187,13 +187,13 @@ impl<'a> Events<'a> {
         self.action.push(event.action.as_str());
         put(&mut self.actor_kind, rows, event.actor.as_ref().map(|actor| actor.kind().as_str()));
         put(&mut self.actor_id, rows, event.actor.as_ref().map(Actor::id));
-        put(&mut self.data, rows, clear(&event.event.data));
-        put(&mut self.changed, rows, clear(&event.event.changed_attributes));
-        put(&mut self.metadata, rows, clear(&event.event.metadata));
+        put(&mut self.data, rows, clear(&event.data));
+        put(&mut self.changed, rows, clear(&event.changed_attributes));
+        put(&mut self.metadata, rows, clear(&event.metadata));
         put(&mut self.removed, rows, removed);
-        put(&mut self.sealed_data, rows, sealed(&event.event.data));
-        put(&mut self.sealed_changed, rows, sealed(&event.event.changed_attributes));
-        put(&mut self.sealed_metadata, rows, sealed(&event.event.metadata));
+        put(&mut self.sealed_data, rows, sealed(&event.data));
+        put(&mut self.sealed_changed, rows, sealed(&event.changed_attributes));
+        put(&mut self.sealed_metadata, rows, sealed(&event.metadata));
         Ok(())
     }
 }
@@ -208,9 +208,9 @@ impl<'a> Records<'a> {
             .bind(some(self.identities))
     }
 
-    fn add(&mut self, log: i32, generation: i64, key: &'a RecordKey, record: &'a LoadedRecord) -> Result<()> {
+    fn add(&mut self, log: i32, generation: i64, key: &'a RecordKey, record: &WrittenRecord<'a>) -> Result<()> {
         let rows = self.id.len();
-        let state = record.state.as_ref();
+        let state = record.state;
         let identities = state.map(|state| identities_text(&state.identities)).transpose()?.flatten();
         self.log.push(log);
         self.generation.push(generation);

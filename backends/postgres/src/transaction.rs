@@ -52,18 +52,18 @@ impl PostgresBackend {
         commits: Vec<Commit>,
     ) -> Vec<Result<Committed>> {
         let store = &self.store;
-        let (answers, commits) = Checked::new(commits, &store.config.limits).split();
-        let count = commits.len();
+        let checked = Checked::new(&commits, &store.config.limits);
+        let count = checked.commits.len();
         if count == 0 {
-            return Checked::answered(answers, Vec::new());
+            return checked.answered(Vec::new());
         }
-        let locks = BatchLocks::of(commits.iter().map(|commit| commit.lock), store.config.lock_mode);
-        let asked = Asked::of(&commits);
-        let left = match store.locked(transaction, &locks, &asked, commits).await {
+        let locks = BatchLocks::of(checked.commits.iter().map(|commit| commit.lock), store.config.lock_mode);
+        let asked = Asked::of(&checked.commits);
+        let left = match store.locked(transaction, &locks, &asked, &checked.commits).await {
             Ok((_, decided)) => decided.answers,
             Err((error, Some(decided))) => decided.failed(&error.classify()),
             Err((error, None)) => vec![Err(error.classify()); count],
         };
-        Checked::answered(answers, left)
+        checked.answered(left)
     }
 }

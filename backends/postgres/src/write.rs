@@ -20,7 +20,7 @@ pub(crate) async fn write(
     sql: &Sql,
     locks: &BatchLocks,
     seen: &Seen,
-    changes: &BTreeMap<LogId, LogChanges>,
+    changes: &BTreeMap<&LogId, LogChanges<'_>>,
 ) -> Result<(), Failed> {
     let (logs, lists) = lists(seen, changes)?;
     let Lists { mut events, mut records, freed, taken, keys, key_ids } = lists;
@@ -75,7 +75,10 @@ struct Logs<'a> {
     rewound_to: Vec<Option<i64>>,
 }
 
-fn lists<'a>(seen: &Seen, changes: &'a BTreeMap<LogId, LogChanges>) -> rekindle_core::Result<(Logs<'a>, Lists<'a>)> {
+fn lists<'a>(
+    seen: &Seen,
+    changes: &'a BTreeMap<&LogId, LogChanges<'a>>,
+) -> rekindle_core::Result<(Logs<'a>, Lists<'a>)> {
     let (mut logs, mut lists) = (Logs::default(), Lists::default());
     // Locks on rows are taken in one order by everybody: known logs by id, new ones by name after them.
     let mut sorted: Vec<_> = changes.iter().collect();

@@ -105,7 +105,7 @@ async fn commits_that_say_what_they_expect_are_not_read_for() {
         let mut twice = commit(vec![create("h", "{}", None), update("h", 1, None)]);
         twice.changes[1].write.as_mut().unwrap().expected = Expected::Exists;
         let batch = vec![sealed, event_only, twice, commit(vec![update("h", 2, None)]), checked("i", &[("h", at(3))])];
-        let answers = store.commit(batch).await;
+        let answers = store.commit(batch.into()).await;
         assert!(answers.iter().all(Result::is_ok), "{answers:?}");
 
         let last = store.head(&log()).await.unwrap().position;
@@ -171,7 +171,7 @@ async fn each_wrong_expectation_is_told_as_what_it_is() {
             let store = knowing(&config).await;
             // The right one beside it is made all the same.
             let (before, right) = (store.head(&log()).await.unwrap().position, EventId::generate().to_string());
-            let answers = store.commit(vec![wrong.clone(), creation(&right)]).await;
+            let answers = store.commit([wrong.clone(), creation(&right)].into()).await;
             assert_eq!(*answers[0].as_ref().unwrap_err().kind(), expected, "{wrong:?}");
             assert_eq!(answers[1].as_ref().unwrap().events[0].position, before.next(), "{wrong:?}");
             assert!(store.get_one(&log(), &key(&right)).await.unwrap().is_some());
@@ -213,7 +213,7 @@ async fn what_does_not_say_enough_or_frees_something_is_right_all_the_same() {
     // Who takes one before it is freed is refused, who takes it after that is not.
     let store = knowing(&config).await;
     let take = |id: &str| commit(vec![create(id, "{}", Some("a@x"))]);
-    let answers = store.commit(vec![take("early"), commit(vec![destroy("a", 3)]), take("late")]).await;
+    let answers = store.commit([take("early"), commit(vec![destroy("a", 3)]), take("late")].into()).await;
     assert!(matches!(answers[0].as_ref().unwrap_err().kind(), ErrorKind::IdentityTaken { .. }), "{answers:?}");
     assert!(answers[1].is_ok() && answers[2].is_ok(), "{answers:?}");
     assert_eq!(owner(&store, "a@x").await.as_deref(), Some("late"));
@@ -237,13 +237,13 @@ async fn a_commit_that_is_made_again_gets_its_first_answer() {
     let head = store.head(&log()).await.unwrap();
 
     let store = knowing(&config).await;
-    let answers = store.commit(vec![creation("c"), first.clone(), creation("d")]).await;
+    let answers = store.commit([creation("c"), first.clone(), creation("d")].into()).await;
     assert_eq!(answers[1].as_ref().unwrap(), &answer);
     assert_eq!(answers[2].as_ref().unwrap().events[0].position.get(), head.position.get() + 3);
 
     let store = knowing(&config).await;
     let twice = creation("e");
-    let answers = store.commit(vec![twice.clone(), twice]).await;
+    let answers = store.commit([twice.clone(), twice].into()).await;
     assert_eq!(answers[0].as_ref().unwrap(), answers[1].as_ref().unwrap());
 
     let store = knowing(&config).await;

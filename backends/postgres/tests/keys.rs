@@ -61,7 +61,7 @@ async fn keys_are_written_at_the_version_that_was_read_and_found_by_id() {
 
         // An import brings ids that are known, and a batch may bring one twice.
         let again = [of_keys(vec![write("ada", 2, &[id(1)])]), of_keys(vec![write("ada", 3, &[id(1), id(1)])])];
-        assert!(store.commit(again.to_vec()).await.iter().all(Result::is_ok));
+        assert!(store.commit(again.to_vec().into()).await.iter().all(Result::is_ok));
         assert_eq!(store.keys_by_id(&log(), &[id(1)]).await.unwrap()[0].as_ref().unwrap().version, 4);
         assert_eq!(store.head(&log()).await.unwrap().position, Position::ZERO);
     }
@@ -75,7 +75,7 @@ async fn nothing_is_committed_under_keys_that_have_changed() {
     assert_changed(&store.commit_one(guarded("b", "ada", 0)).await.unwrap_err());
     // Within a batch, each one sees the keys of those before it.
     let batch = vec![guarded("b", "ada", 1), of_keys(vec![write("ada", 1, &[])]), guarded("c", "ada", 1)];
-    let answers = store.commit(batch).await;
+    let answers = store.commit(batch.into()).await;
     assert!(answers[0].is_ok() && answers[1].is_ok());
     assert_changed(answers[2].as_ref().unwrap_err());
 

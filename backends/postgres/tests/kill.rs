@@ -100,7 +100,7 @@ fn nothing_acknowledged_is_lost_by_a_kill_of_the_server() {
 async fn persist(store: &PostgresBackend, acknowledged: &Acknowledged, caller: usize) {
     let mut batch: Vec<Commit> = (0..1 + caller % 3).map(|_| pair()).collect();
     while !batch.is_empty() {
-        let answers = store.commit(batch.clone()).await;
+        let answers = store.commit(batch.clone().into()).await;
         let mut left = Vec::new();
         for (commit, answer) in batch.into_iter().zip(answers) {
             match answer {
@@ -143,7 +143,7 @@ async fn commits(store: PostgresBackend, caller: usize) {
     for _ in 0_u64.. {
         let batch: Vec<Commit> = (0..1 + caller % 3).map(|_| pair()).collect();
         let ids: Vec<_> = batch.iter().map(|commit| commit.events().next().unwrap().id).collect();
-        for (answer, id) in store.commit(batch).await.into_iter().zip(ids) {
+        for (answer, id) in store.commit(batch.into()).await.into_iter().zip(ids) {
             println!("ack {} {id}", answer.unwrap().events[0].position);
         }
     }

@@ -25,13 +25,13 @@ impl Store {
     /// Commits a batch.
     ///
     /// Commits under one lock key are made one after the other, as are those to one log; all others at the same time.
-    pub(crate) async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {
+    pub(crate) async fn commit(&self, batch: &[Commit]) -> Vec<Result<Committed>> {
         let mut answers: Vec<Option<Result<Committed>>> = Vec::with_capacity(batch.len());
-        for commit in &batch {
+        for commit in batch {
             answers.push(commit.validate(&self.config.limits).err().map(Err));
         }
-        let runs = runs(&batch, |place| answers.get(place).is_some_and(Option::is_none));
-        let made = join_all(runs.into_iter().map(|runs| self.make_runs(&batch, runs))).await;
+        let runs = runs(batch, |place| answers.get(place).is_some_and(Option::is_none));
+        let made = join_all(runs.into_iter().map(|runs| self.make_runs(batch, runs))).await;
         for (place, answer) in made.into_iter().flatten() {
             if let Some(open) = answers.get_mut(place) {
                 *open = Some(answer);

@@ -1,5 +1,7 @@
 //! The write path, and the log's read path.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use rekindle_core::Result;
 use rekindle_core::store::{Durability, EventStore, Head, KeyStore, StoreInfo};
@@ -22,8 +24,8 @@ impl EventStore for RedisBackend {
         Some(self)
     }
 
-    async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {
-        self.store.commit(batch).await
+    async fn commit(&self, batch: Arc<[Commit]>) -> Vec<Result<Committed>> {
+        self.store.commit(&batch).await
     }
 
     async fn read(&self, log: &LogId, query: &EventQuery) -> Result<Page<Event, Position>> {

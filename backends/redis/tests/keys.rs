@@ -152,7 +152,7 @@ async fn later_commits_of_a_batch_see_keys_and_failing_ones_leave_their_neighbou
             Commit { keys: vec![write(3, row("b", 4, 3), &[id(3)])], ..guarded("a", 2, "3") },
             creation("4"),
         ];
-        let answers = store.commit(batch).await;
+        let answers = store.commit(batch.into()).await;
         let made: Vec<bool> = answers.iter().map(Result::is_ok).collect();
         assert_eq!(made, [false, true, true, false, false, true, false, true, true], "{answers:?}");
         for failed in answers.into_iter().filter(Result::is_err) {
@@ -312,7 +312,7 @@ async fn damaged_rows_are_corrupt_and_name_their_subject() {
     damaged(store.keys_by_id(&log(), &[id(1)]).await.unwrap_err());
     damaged(store.list_keys(&log(), None, 10).await.unwrap_err());
     let batch = vec![guarded("a", 1, "1"), guarded("b", 1, "2"), of_keys(vec![write(1, row("a", 2, 2), &[])])];
-    let [first, second, third]: [_; 3] = store.commit(batch).await.try_into().unwrap();
+    let [first, second, third]: [_; 3] = store.commit(batch.into()).await.try_into().unwrap();
     damaged(first.unwrap_err());
     assert_eq!(second.unwrap().events[0].position, Position::new(1), "its neighbours are as they would be");
     damaged(third.unwrap_err());

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::mem;
 
 use rekindle_core::store::decide::{Decided, LogChanges, View, decide};
 use rekindle_core::store::{Head, LoadedRecord};
@@ -22,8 +21,6 @@ use crate::store::Store;
 struct Rows<'a> {
     store: &'a Store,
     logs: RefCell<HashMap<LogId, Option<(LogNumber, Head)>>>,
-    /// The record that was asked for last: deciding on a write asks for the same one again, for its identities.
-    last: RefCell<Option<(LogId, RecordKey, Option<LoadedRecord>)>>,
     /// The keys that were looked for, by those of their rows: many commits are sealed with the same ones.
     keys: RefCell<HashMap<Vec<u8>, KeyVersion>>,
     greatest: RefCell<&'a mut Greatest>,
@@ -60,16 +57,11 @@ impl View for Rows<'_> {
 
     fn record(&self, log: &LogId, key: &RecordKey) -> Result<Option<LoadedRecord>> {
         let Some((number, head)) = self.log(log)? else { return Ok(None) };
-        if let Some((_, _, record)) = self.last.borrow().as_ref().filter(|(of, last, _)| of == log && last == key) {
-            return Ok(record.clone());
-        }
         if self.is_new(&keys::record(number, head.generation, key))? {
             return Ok(None);
         }
         let row = self.store.record(number, head.generation, key)?;
-        let record = row.map(|row| rows::decode_record(&row, key.clone())).transpose()?;
-        *self.last.borrow_mut() = Some((log.clone(), key.clone(), record.clone()));
-        Ok(record)
+        row.map(|row| rows::decode_record(&row, key.clone())).transpose()
     }
 
     fn owner(&self, log: &LogId, identity: &Identity) -> Result<Option<RecordId>> {
@@ -94,7 +86,7 @@ impl View for Rows<'_> {
 
 impl Store {
     /// Commits a batch; the caller holds its lock keys. It blocks.
-    pub(crate) fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {
+    pub(crate) fn commit(&self, batch: &[Commit]) -> Vec<Result<Committed>> {
         let commits = batch.len();
         let decided = {
             let mut greatest = match self.write() {
@@ -105,13 +97,12 @@ impl Store {
             let view = Rows {
                 store: self,
                 logs: RefCell::default(),
-                last: RefCell::default(),
                 keys: RefCell::default(),
                 greatest: RefCell::new(&mut greatest),
             };
-            let mut decided = decide(&view, &self.config.limits, batch);
+            let decided = decide(&view, &self.config.limits, batch);
             if !decided.logs.is_empty() {
-                let (rows, written) = match self.encode(&view, &mut decided) {
+                let (rows, written) = match self.encode(&view, &decided) {
                     Ok(encoded) => encoded,
                     Err(error) => return decided.failed(&error),
                 };
@@ -136,9 +127,9 @@ impl Store {
     }
 
     /// All rows of a batch, and the keys of those that a later one looks for.
-    fn encode(&self, view: &Rows<'_>, decided: &mut Decided) -> Result<(Batch, Vec<Vec<u8>>)> {
+    fn encode(&self, view: &Rows<'_>, decided: &Decided<'_>) -> Result<(Batch, Vec<Vec<u8>>)> {
         let (mut batch, mut written) = (Batch::default(), Vec::new());
-        for (log, changes) in &mut decided.logs {
+        for (log, changes) in &decided.logs {
             let number = match view.log(log)? {
                 Some((number, _)) => number,
                 None => self.add_log(&mut batch, log)?,
@@ -156,23 +147,23 @@ impl Store {
     }
 }
 
-fn encode_log(batch: &mut Batch, written: &mut Vec<Vec<u8>>, log: LogNumber, changes: &mut LogChanges) -> Result<()> {
-    let newest = changes.events.iter().map(|event| event.id).max();
+fn encode_log(batch: &mut Batch, written: &mut Vec<Vec<u8>>, log: LogNumber, changes: &LogChanges<'_>) -> Result<()> {
+    let newest = changes.events.iter().map(|placed| placed.event.id).max();
     written.extend(newest.map(|id| keys::event_id(log, id)));
-    for event in changes.events.drain(..) {
-        let position = event.position;
-        batch.insert(keys::event(log, position), codec::encode(&event)?);
+    for placed in &changes.events {
+        let (position, event) = (placed.position, placed.event);
+        batch.insert(keys::event(log, position), codec::encode(placed)?);
         batch.insert(keys::event_id(log, event.id), &position.get().to_be_bytes());
         batch.insert(keys::history(log, &event.resource, &event.record_id, position), &[]);
     }
     let generation = changes.head.generation;
-    for (key, record) in mem::take(&mut changes.records) {
-        let key = keys::record(log, generation, &key);
-        batch.insert(&key[..], rows::encode_record(&record)?);
+    for (key, record) in &changes.records {
+        let key = keys::record(log, generation, key);
+        batch.insert(&key[..], rows::encode_record(record.revision, record.state)?);
         written.push(key);
     }
-    for (identity, owner) in mem::take(&mut changes.owners) {
-        let key = keys::identity(log, generation, &identity);
+    for (identity, owner) in &changes.owners {
+        let key = keys::identity(log, generation, identity);
         match owner {
             Some(owner) => batch.insert(key, owner.as_str().as_bytes()),
             None => batch.remove(key),

@@ -27,11 +27,11 @@ impl EventStore for SledBackend {
         Some(self)
     }
 
-    async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {
+    async fn commit(&self, batch: Arc<[Commit]>) -> Vec<Result<Committed>> {
         let commits = batch.len();
         let held = self.store.locks.of_batch_beside(&batch).await;
         let answers = self.blocking(move |store| {
-            let answers = store.commit(batch);
+            let answers = store.commit(&batch);
             // Not before: the locks are held until the batch is done, whatever became of the future.
             drop(held);
             Ok(answers)

@@ -136,7 +136,11 @@ impl Store {
         let Loading { log, generation, .. } = *loading;
         let mut rows = Vec::with_capacity(records.len());
         for (at, record) in records.iter().enumerate() {
-            rows.push((keys::record(log, generation, &record.key), at, rows::encode_record(record)?));
+            rows.push((
+                keys::record(log, generation, &record.key),
+                at,
+                rows::encode_record(record.revision, record.state.as_ref())?,
+            ));
         }
         // By key, then by place: of two states of one record the later one stays.
         rows.sort_unstable_by(|(key, at, _), (other, other_at, _)| (key, at).cmp(&(other, other_at)));

@@ -25,7 +25,7 @@ enum StateRow {
 /// A record. The state comes first, so that the second byte of a row tells whether there is one.
 #[derive(Serialize)]
 struct RecordRowRef<'a> {
-    state: &'a Option<WriteState>,
+    state: Option<&'a WriteState>,
     revision: Revision,
 }
 
@@ -64,8 +64,8 @@ pub(crate) fn decode_event(row: &[u8], position: Position) -> Result<Event> {
     }
 }
 
-pub(crate) fn encode_record(record: &LoadedRecord) -> Result<Vec<u8>> {
-    codec::encode(&RecordRowRef { state: &record.state, revision: record.revision })
+pub(crate) fn encode_record(revision: Revision, state: Option<&WriteState>) -> Result<Vec<u8>> {
+    codec::encode(&RecordRowRef { state, revision })
 }
 
 pub(crate) fn decode_record(row: &[u8], key: RecordKey) -> Result<LoadedRecord> {
@@ -130,7 +130,7 @@ mod tests {
         let key = RecordKey::new("a", "b").unwrap();
         for state in [None, Some(WriteState { attributes: Json::empty(), identities: Vec::new() })] {
             let record = LoadedRecord { key: key.clone(), revision: Revision::new(1), state };
-            let row = encode_record(&record).unwrap();
+            let row = encode_record(record.revision, record.state.as_ref()).unwrap();
             assert_eq!(is_destroyed(&row), record.state.is_none());
             assert_eq!(decode_record(&row, key.clone()).unwrap(), record);
         }

@@ -26,12 +26,12 @@ async fn child() {
     let store = SledBackend::open(folder).await.unwrap();
     let text = format!(r#"{{"text":"{}"}}"#, "x".repeat(20_000));
     for n in 0.. {
-        let answer = store.commit(vec![commit(vec![create(&n.to_string(), &text, None)])]).await.remove(0);
+        let answer = store.commit([commit(vec![create(&n.to_string(), &text, None)])].into()).await.remove(0);
         let Err(error) = answer else { continue };
         println!("\n{n} {} {error}", matches!(error.kind(), ErrorKind::Indeterminate | ErrorKind::Unavailable));
         // From now on everything is refused, reads too: what is in memory may never be on the disk. A commit may be the
         // retry of one that is, so that it is not refused as one that has not happened.
-        let again = store.commit(vec![commit(vec![create("again", "{}", None)])]).await.remove(0).unwrap_err();
+        let again = store.commit([commit(vec![create("again", "{}", None)])].into()).await.remove(0).unwrap_err();
         println!("{} {again}", matches!(again.kind(), ErrorKind::Indeterminate));
         let read = store.read(&log(), &EventQuery::new()).await.unwrap_err();
         println!("{} {read}", matches!(read.kind(), ErrorKind::Unavailable));
@@ -67,6 +67,6 @@ async fn a_full_disk_is_a_typed_error_and_nothing_acknowledged_is_lost() {
         let key = rekindle_core::types::RecordKey::new("shop.order", n.to_string()).unwrap();
         assert!(store.get_one(&log(), &key).await.unwrap().is_some(), "the record {n}");
     }
-    let answer = store.commit(vec![commit(vec![create("after", "{}", None)])]).await.remove(0);
+    let answer = store.commit([commit(vec![create("after", "{}", None)])].into()).await.remove(0);
     assert_eq!(answer.unwrap().events[0].position.get(), events + 1);
 }

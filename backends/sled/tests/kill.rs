@@ -64,7 +64,7 @@ async fn commits(store: SledBackend, caller: usize) {
             })
             .collect();
         let ids: Vec<_> = batch.iter().map(|commit| commit.events().next().unwrap().id).collect();
-        for (answer, id) in store.commit(batch).await.into_iter().zip(ids) {
+        for (answer, id) in store.commit(batch.into()).await.into_iter().zip(ids) {
             println!("ack {} {} {id}", caller % LOGS, answer.unwrap().events[0].position);
         }
     }

@@ -21,7 +21,20 @@ pub(crate) struct Committer {
 
 struct Waiting {
     commit: Commit,
-    answer: oneshot::Sender<Result<Committed>>,
+    answer: oneshot::Sender<Result<Committed, Unmade>>,
+}
+
+/// Why a commit was not made, or may not have been.
+pub(crate) struct Unmade {
+    pub(crate) error: Error,
+    /// The commit, if its acknowledgement was lost: so that it can be made again.
+    pub(crate) lost: Option<Box<Commit>>,
+}
+
+impl From<Error> for Unmade {
+    fn from(error: Error) -> Self {
+        Self { error, lost: None }
+    }
 }
 
 impl Committer {
@@ -40,17 +53,15 @@ impl Committer {
 
     /// Hands a commit over, and waits for its answer. Dropped before the commit is handed over, it is not made; after
     /// that it is made all the same.
-    pub(crate) async fn commit(&self, commit: Commit) -> Result<Committed> {
+    pub(crate) async fn commit(&self, commit: Commit) -> Result<Committed, Unmade> {
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(sender) = sender else { return Err(closed()) };
+        let Some(sender) = sender else { return Err(closed().into()) };
         let (answer, answered) = oneshot::channel();
         sender.send(Waiting { commit, answer }).await.map_err(|_| closed())?;
         drop(sender);
         answered.await.unwrap_or_else(|_| {
-            Err(Error::new(
-                ErrorKind::Indeterminate,
-                "the committer ended before it answered: its runtime was shut down",
-            ))
+            let message = "the committer ended before it answered: its runtime was shut down";
+            Err(Error::new(ErrorKind::Indeterminate, message).into())
         })
     }
 
@@ -175,14 +186,20 @@ impl Gathering {
 async fn make(store: Arc<dyn EventStore>, batch: Vec<Waiting>) {
     let (commits, answers): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|waiting| (waiting.commit, waiting.answer)).unzip();
-    let results = AssertUnwindSafe(future::lazy(|_| ()).then(|()| store.commit(commits))).catch_unwind().await;
+    let commits: Arc<[Commit]> = commits.into();
+    let shared = Arc::clone(&commits);
+    let results = AssertUnwindSafe(future::lazy(|_| ()).then(|()| store.commit(shared))).catch_unwind().await;
     let mut results = results.unwrap_or_default().into_iter();
-    for answer in answers {
+    for (answer, commit) in answers.into_iter().zip(&*commits) {
         let result = results.next().unwrap_or_else(|| {
             Err(Error::new(
                 ErrorKind::Indeterminate,
                 "the store did not answer for this commit: it panicked or broke its contract",
             ))
+        });
+        let result = result.map_err(|error| {
+            let lost = *error.kind() == ErrorKind::Indeterminate;
+            Unmade { error, lost: lost.then(|| Box::new(commit.clone())) }
         });
         // A caller that is gone does not want to know.
         let _ = answer.send(result);

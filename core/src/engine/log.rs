@@ -172,7 +172,12 @@ impl Log {
             commit.changes.push(Change { event: None, write: Some(write) });
         }
         let committer = &self.engine.committer;
-        self.engine.make_sealed(commit, &subjects, |sealed| committer.commit(sealed)).await.map(|_| ())
+        self.engine
+            .make_sealed(commit, &subjects, |sealed| async {
+                committer.commit(sealed).await.map_err(|unmade| unmade.error)
+            })
+            .await
+            .map(|_| ())
     }
 
     /// One page of events.

@@ -30,7 +30,7 @@ impl EventStore for OpenedEvents {
         self.inner.key_store()
     }
 
-    async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {
+    async fn commit(&self, batch: Arc<[Commit]>) -> Vec<Result<Committed>> {
         self.inner.commit(batch).await
     }
 

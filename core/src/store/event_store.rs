@@ -1,5 +1,7 @@
 //! The write path, and the log's read path.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::info::StoreInfo;
@@ -22,6 +24,8 @@ pub trait EventStore: Send + Sync + 'static {
 
     /// Makes commits, each all-or-none, in the order in which they are given; a later one sees the earlier ones. The
     /// answers come in the same order, one for each.
+    ///
+    /// The batch is shared: who hands it over still has it, to make a commit again whose acknowledgement was lost.
     ///
     /// # Guarantees
     ///
@@ -63,7 +67,7 @@ pub trait EventStore: Send + Sync + 'static {
     /// Dropping the future leaves each commit whole or absent, and the store usable.
     ///
     /// [`NewEvent`]: crate::types::NewEvent
-    async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>>;
+    async fn commit(&self, batch: Arc<[Commit]>) -> Vec<Result<Committed>>;
 
     /// Reads one page of events.
     ///

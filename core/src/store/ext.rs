@@ -1,5 +1,7 @@
 //! What users call beside the store traits.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
@@ -20,7 +22,7 @@ pub trait EventStoreExt: EventStore {
     ///
     /// As for [`EventStore::commit`].
     async fn commit_one(&self, commit: Commit) -> Result<Committed> {
-        let mut answers = self.commit(vec![commit]).await;
+        let mut answers = self.commit(Arc::new([commit])).await;
         match (answers.pop(), answers.is_empty()) {
             (Some(answer), true) => answer,
             _ => Err(Error::corrupt("the store did not give one answer for one commit")),

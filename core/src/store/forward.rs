@@ -22,7 +22,7 @@ macro_rules! forward {
             fn key_store(&self) -> Option<&dyn KeyStore> {
                 (**self).key_store()
             }
-            async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Committed>> {
+            async fn commit(&self, batch: Arc<[Commit]>) -> Vec<Result<Committed>> {
                 (**self).commit(batch).await
             }
             async fn read(&self, log: &LogId, query: &EventQuery) -> Result<Page<Event, Position>> {

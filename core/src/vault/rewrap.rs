@@ -1,5 +1,7 @@
 //! Key-encryption keys that come and go: rewrapping what they wrap, retiring them, and keeping keys apart from a dump.
 
+use std::sync::Arc;
+
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
@@ -88,7 +90,7 @@ impl Vault {
             let (counts, writes): (Vec<u64>, Vec<KeyWrite>) = rewrapped.into_iter().flatten().unzip();
             let lock = self.lock_keys.key(log)?;
             let subjects: Vec<Subject> = writes.iter().map(|write| write.row.subject.clone()).collect();
-            let commits = writes
+            let commits: Arc<[Commit]> = writes
                 .into_iter()
                 .map(|write| Commit { keys: vec![write], ..Commit::new(log.clone(), lock) })
                 .collect();

@@ -45,7 +45,7 @@ impl Writer {
             n += 1;
             let batch: Vec<Commit> = (0..1 + n % 3).map(|_| pair(self.log)).collect();
             let ids: Vec<EventId> = batch.iter().map(|commit| commit.events().next().unwrap().id).collect();
-            for (answer, id) in self.store.commit(batch).await.into_iter().zip(ids) {
+            for (answer, id) in self.store.commit(batch.into()).await.into_iter().zip(ids) {
                 told.push((Instant::now(), self.told(answer, id)));
             }
         }

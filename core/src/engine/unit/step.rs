@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
+use crate::engine::committer::Unmade;
 use crate::engine::hook::CommitStep;
 use crate::engine::log::Engine;
 use crate::error::{Error, ErrorKind, Result};
@@ -69,25 +70,27 @@ impl Step<'_, '_> {
         own(sealed).await.inspect_err(|_| sealer.vault.are_outdated(&keys))
     }
 
-    async fn resolve(&self, commit: Commit) -> Result<Committed> {
+    async fn resolve(&self, mut commit: Commit) -> Result<Committed> {
         const ATTEMPTS: usize = 3;
-        let mut lost: Option<Error> = None;
+        let mut before: Option<Error> = None;
         for _ in 0..ATTEMPTS {
-            match self.engine.committer.commit(commit.clone()).await {
-                Err(error) if *error.kind() == ErrorKind::Indeterminate => lost = Some(error),
-                Err(error) => {
-                    // These come before the store has looked for the event ids: they say nothing of the attempt before.
-                    let unknown =
-                        matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Corrupt | ErrorKind::Closed);
-                    return Err(match lost {
-                        Some(lost) if unknown => lost.with_source(error),
-                        _ => error,
-                    });
-                }
+            let Unmade { error, lost } = match self.engine.committer.commit(commit).await {
                 Ok(committed) => return Ok(committed),
+                Err(unmade) => unmade,
+            };
+            if let Some(again) = lost {
+                commit = *again;
+                before = Some(error);
+                continue;
             }
+            // These come before the store has looked for the event ids: they say nothing of the attempt before.
+            let unknown = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Corrupt | ErrorKind::Closed);
+            return Err(match before {
+                Some(before) if unknown => before.with_source(error),
+                _ => error,
+            });
         }
-        Err(lost.unwrap_or_else(dropped))
+        Err(before.unwrap_or_else(dropped))
     }
 }
 

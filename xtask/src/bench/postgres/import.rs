@@ -27,7 +27,7 @@ pub(super) async fn run(server: &Postgres, options: &Options, report: &mut Repor
         let batches = batches.collect::<Result<Vec<_>>>()?;
         let started = Instant::now();
         for batch in batches {
-            for answer in store.commit(vec![batch]).await {
+            for answer in store.commit([batch].into()).await {
                 answer?;
             }
         }

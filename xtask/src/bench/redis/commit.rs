@@ -88,7 +88,7 @@ async fn commit_batches(store: &RedisBackend, commits: &[Commit], calls: usize, 
                 loop {
                     let batch = batches.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                     let Some(batch) = batch else { return Ok(()) };
-                    for answer in store.commit(batch).await {
+                    for answer in store.commit(batch.into()).await {
                         answer?;
                     }
                 }
