@@ -2,26 +2,26 @@
 
 use rekindle_core::Result;
 use rekindle_core::store::decide::{LogChanges, PlacedEvent, WrittenRecord};
-use rekindle_core::types::{Actor, LockKey, Revision};
+use rekindle_core::types::{Actor, LockKey};
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments, Encode, Postgres, Type};
 
 use crate::composite::{RowList, RowTypes};
 use crate::config::LockMode;
 use crate::error::classify;
-use crate::expected::{Expectations, ExpectedKeys};
+use crate::expected::{self, Expectations, ExpectedKeys};
 use crate::foresight::Foreseen;
 use crate::lists::{Call, Lists, clear, sealed, some};
 use crate::rows::{action_type_code, bigint, identities_text, to_text};
 use crate::sql::Sql;
 
 /// The call that writes the changes of a batch. Its error is `is_stale` if something is not as it was expected.
-pub(crate) fn append(
+pub(crate) fn append<'a>(
     sql: &Sql,
     mode: LockMode,
     types: RowTypes,
-    foreseen: &Foreseen<'_>,
-    changes: &LogChanges<'_>,
+    foreseen: &Foreseen<'a>,
+    changes: &LogChanges<'a>,
 ) -> Result<Call<'static>> {
     let (one, first, second) = match (mode, foreseen.lock) {
         (LockMode::Row, _) => (None, None, None),
@@ -99,14 +99,12 @@ fn events(types: RowTypes, changes: &LogChanges<'_>) -> Result<RowList> {
 }
 
 /// The records, and how many of them are there before.
-fn records(types: RowTypes, expectations: &Expectations, changes: &LogChanges<'_>) -> Result<(i32, RowList)> {
+fn records<'a>(types: RowTypes, expectations: &Expectations<'a>, changes: &LogChanges<'a>) -> Result<(i32, RowList)> {
     let mut list = RowList::with_capacity(types.record, changes.records.len() * 384);
     let mut updated = 0;
-    for (key, WrittenRecord { revision, state }) in &changes.records {
-        let before = expectations.revision(key);
-        if before > Revision::ZERO {
-            updated += 1;
-        }
+    for (key, WrittenRecord { revision, state }, before) in expectations.written(changes) {
+        updated += i32::from(before.is_some());
+        let before = expected::revision(before);
         let identities = state.map(|state| identities_text(&state.identities)).transpose()?.flatten();
         list.add(|row| {
             row.int8(bigint(before.get(), "the revision")?)?;
@@ -129,12 +127,16 @@ struct Checked<'a> {
 }
 
 impl<'a> Checked<'a> {
-    fn new(expectations: &'a Expectations, changes: &LogChanges<'_>) -> Result<Self> {
+    fn new(expectations: &Expectations<'a>, changes: &LogChanges<'_>) -> Result<Self> {
         let mut checked = Self::default();
-        for key in expectations.records.keys().filter(|key| !changes.records.contains_key(key)) {
-            checked.resource.push(key.resource.as_str());
-            checked.id.push(key.id.as_str());
-            checked.revision.push(bigint(expectations.revision(key).get(), "the revision")?);
+        if expectations.records.len() > changes.records.len() {
+            for (key, before) in &expectations.records {
+                if !changes.records.contains_key(key) {
+                    checked.resource.push(key.resource.as_str());
+                    checked.id.push(key.id.as_str());
+                    checked.revision.push(bigint(expected::revision(before.as_ref()).get(), "the revision")?);
+                }
+            }
         }
         Ok(checked)
     }
@@ -149,7 +151,7 @@ struct Relied<'a> {
 }
 
 impl<'a> Relied<'a> {
-    fn new(expectations: &'a Expectations) -> Result<Self> {
+    fn new(expectations: &Expectations<'a>) -> Result<Self> {
         let mut relied = Self::default();
         let number = |number: Option<u64>| number.map(|number| bigint(number, "a number of keys")).transpose();
         // New ones are refused by the unique index if they are there.

@@ -4,8 +4,8 @@
 //! refused by a unique index, or among what [`Expectations`] lists. So the function that writes finds out if any of it is
 //! otherwise.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use rekindle_core::Result;
 use rekindle_core::store::decide::{LogChanges, View, WrittenRecord};
@@ -17,10 +17,16 @@ use rekindle_core::types::{
 
 /// What the commits expect of the store, before any of them.
 #[derive(Default)]
-pub(crate) struct Expectations {
+pub(crate) struct Expectations<'a> {
     head: Head,
-    pub(crate) records: HashMap<RecordKey, Option<LoadedRecord>>,
-    pub(crate) keys: HashMap<Subject, ExpectedKeys>,
+    pub(crate) records: BTreeMap<&'a RecordKey, Option<Present<'a>>>,
+    pub(crate) keys: BTreeMap<&'a Subject, ExpectedKeys>,
+}
+
+/// A record that is to be there.
+pub(crate) struct Present<'a> {
+    revision: Revision,
+    identities: &'a [IdentityValue],
 }
 
 /// How far the keys of a subject are to be; `None` for what nobody asked for.
@@ -30,11 +36,11 @@ pub(crate) struct ExpectedKeys {
     pub(crate) epoch: Option<u64>,
 }
 
-impl Expectations {
+impl<'a> Expectations<'a> {
     /// What the commits say; `None` if it is not enough. The first that names a record or keys says what they are before all
     /// of them.
-    pub(crate) fn of(head: Head, batch: &[&Commit]) -> Option<Self> {
-        let mut expectations = Self { head, records: HashMap::with_capacity(batch.len()), ..Self::default() };
+    pub(crate) fn of(head: Head, batch: &[&'a Commit]) -> Option<Self> {
+        let mut expectations = Self { head, ..Self::default() };
         let first = batch.first()?;
         for commit in batch {
             if commit.log != first.log || commit.lock != first.lock || commit.accepts.is_some() {
@@ -42,13 +48,13 @@ impl Expectations {
             }
             for guard in &commit.guards {
                 // After a write of them, they are what it wrote.
-                let keys = expectations.keys.entry(guard.subject.clone()).or_default();
+                let keys = expectations.keys.entry(&guard.subject).or_default();
                 if keys.version.is_none() {
                     keys.epoch.get_or_insert(guard.epoch);
                 }
             }
             for write in &commit.keys {
-                expectations.keys.entry(write.row.subject.clone()).or_default().version.get_or_insert(write.expected);
+                expectations.keys.entry(&write.row.subject).or_default().version.get_or_insert(write.expected);
             }
             for check in &commit.checks {
                 match check {
@@ -66,35 +72,38 @@ impl Expectations {
 
     /// Takes in what is expected of a record. If it is there, it has the identities that it will have: a write that changes
     /// them does not say what they were.
-    fn expect(&mut self, key: &RecordKey, expected: Expected, identities: &[IdentityValue]) -> Option<()> {
-        let state = |identities: &[IdentityValue]| {
-            Some(WriteState { attributes: Json::empty(), identities: identities.to_vec() })
-        };
-        match self.records.entry(key.clone()) {
-            Entry::Occupied(_) => {}
-            Entry::Vacant(new) => {
-                let record = match expected {
-                    Expected::Absent => None,
-                    // The columns have 0 for a record that is not there.
-                    Expected::Revision(Revision::ZERO) | Expected::Exists | Expected::Any => return None,
-                    Expected::Revision(revision) => {
-                        Some(LoadedRecord { key: key.clone(), revision, state: state(identities) })
-                    }
-                };
-                new.insert(record);
-            }
+    fn expect(&mut self, key: &'a RecordKey, expected: Expected, identities: &'a [IdentityValue]) -> Option<()> {
+        if let Entry::Vacant(new) = self.records.entry(key) {
+            new.insert(match expected {
+                Expected::Absent => None,
+                // The columns have 0 for a record that is not there.
+                Expected::Revision(Revision::ZERO) | Expected::Exists | Expected::Any => return None,
+                Expected::Revision(revision) => Some(Present { revision, identities }),
+            });
         }
         Some(())
     }
 
     /// Whether the function that writes would find out if one of them is wrong that these changes depend on.
-    pub(crate) fn cover(&self, changes: &LogChanges<'_>) -> bool {
-        let identities = |state: Option<&WriteState>| state.map_or(&[][..], |state| &state.identities).to_vec();
-        let same = |(key, record): (&&RecordKey, &WrittenRecord<'_>)| match self.records.get(*key) {
-            Some(Some(before)) => identities(before.state.as_ref()) == identities(record.state),
-            _ => true,
-        };
-        changes.owners.values().all(Option::is_some) && changes.records.iter().all(same)
+    pub(crate) fn cover(&self, changes: &LogChanges<'a>) -> bool {
+        let identities = |state: Option<&'a WriteState>| state.map_or(&[][..], |state| &state.identities);
+        let mut written = self.written(changes);
+        changes.owners.values().all(Option::is_some)
+            && written
+                .all(|(_, record, before)| before.is_none_or(|before| before.identities == identities(record.state)))
+    }
+
+    /// The records that are written, in order, each with what it is to be before.
+    pub(crate) fn written<'b>(
+        &'b self,
+        changes: &'b LogChanges<'a>,
+    ) -> impl Iterator<Item = (&'a RecordKey, WrittenRecord<'a>, Option<&'b Present<'a>>)> {
+        // Whoever writes a record says what it is to be, and both are sorted.
+        let mut expected = self.records.iter();
+        changes.records.iter().map(move |(key, record)| {
+            let before = expected.find(|(other, _)| *other == key).and_then(|(_, before)| before.as_ref());
+            (*key, *record, before)
+        })
     }
 
     /// Whether keys are written, and only of subjects that are to have none.
@@ -102,14 +111,14 @@ impl Expectations {
         let mut written = self.keys.values().filter_map(|keys| keys.version).peekable();
         written.peek().is_some() && written.all(|version| version == 0)
     }
-
-    /// The revision that a record is to be at; 0 if it is not to be there.
-    pub(crate) fn revision(&self, key: &RecordKey) -> Revision {
-        self.records.get(key).and_then(Option::as_ref).map_or(Revision::ZERO, |record| record.revision)
-    }
 }
 
-impl View for Expectations {
+/// The revision that a record is to be at; 0 if it is not to be there.
+pub(crate) fn revision(before: Option<&Present<'_>>) -> Revision {
+    before.map_or(Revision::ZERO, |record| record.revision)
+}
+
+impl View for Expectations<'_> {
     fn head(&self, _: &LogId) -> Result<Head> {
         Ok(self.head)
     }
@@ -119,7 +128,12 @@ impl View for Expectations {
     }
 
     fn record(&self, _: &LogId, key: &RecordKey) -> Result<Option<LoadedRecord>> {
-        Ok(self.records.get(key).cloned().flatten())
+        let record = |Present { revision, identities }: &Present<'_>| LoadedRecord {
+            key: key.clone(),
+            revision: *revision,
+            state: Some(WriteState { attributes: Json::empty(), identities: identities.to_vec() }),
+        };
+        Ok(self.records.get(key).and_then(Option::as_ref).map(record))
     }
 
     fn owner(&self, _: &LogId, _: &Identity) -> Result<Option<RecordId>> {

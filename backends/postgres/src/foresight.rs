@@ -21,7 +21,7 @@ pub(crate) struct Foreseen<'a> {
     log: &'a LogId,
     pub(crate) lock: LockKey,
     pub(crate) at: At,
-    pub(crate) expectations: Expectations,
+    pub(crate) expectations: Expectations<'a>,
     decided: Decided<'a>,
 }
 

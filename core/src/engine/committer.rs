@@ -20,7 +20,7 @@ pub(crate) struct Committer {
 }
 
 struct Waiting {
-    commit: Commit,
+    commit: Box<Commit>,
     answer: oneshot::Sender<Result<Committed, Unmade>>,
 }
 
@@ -53,11 +53,12 @@ impl Committer {
 
     /// Hands a commit over, and waits for its answer. Dropped before the commit is handed over, it is not made; after
     /// that it is made all the same.
-    pub(crate) async fn commit(&self, commit: Commit) -> Result<Committed, Unmade> {
+    pub(crate) async fn commit(&self, commit: Box<Commit>) -> Result<Committed, Unmade> {
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(sender) = sender else { return Err(closed().into()) };
         let (answer, answered) = oneshot::channel();
-        sender.send(Waiting { commit, answer }).await.map_err(|_| closed())?;
+        let place = sender.reserve().await.map_err(|_| closed())?;
+        place.send(Waiting { commit, answer });
         drop(sender);
         answered.await.unwrap_or_else(|_| {
             let message = "the committer ended before it answered: its runtime was shut down";
@@ -185,7 +186,7 @@ impl Gathering {
 
 async fn make(store: Arc<dyn EventStore>, batch: Vec<Waiting>) {
     let (commits, answers): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|waiting| (waiting.commit, waiting.answer)).unzip();
+        batch.into_iter().map(|waiting| (*waiting.commit, waiting.answer)).unzip();
     let commits: Arc<[Commit]> = commits.into();
     let shared = Arc::clone(&commits);
     let results = AssertUnwindSafe(future::lazy(|_| ()).then(|()| store.commit(shared))).catch_unwind().await;

@@ -173,7 +173,7 @@ impl Log {
         }
         let committer = &self.engine.committer;
         self.engine
-            .make_sealed(commit, &subjects, |sealed| async {
+            .make_sealed(Box::new(commit), &subjects, |sealed| async {
                 committer.commit(sealed).await.map_err(|unmade| unmade.error)
             })
             .await

@@ -9,16 +9,22 @@ const ATTEMPTS: usize = 16;
 
 impl Engine {
     /// Makes a commit, sealed if there is a vault. `subjects` are those of its changes.
-    pub(crate) async fn make_sealed<F, Fut>(&self, commit: Commit, subjects: &[Subject], make: F) -> Result<Committed>
+    pub(crate) async fn make_sealed<F, Fut>(
+        &self,
+        commit: Box<Commit>,
+        subjects: &[Subject],
+        make: F,
+    ) -> Result<Committed>
     where
-        F: Fn(Commit) -> Fut,
+        F: Fn(Box<Commit>) -> Fut,
         Fut: Future<Output = Result<Committed>>,
     {
         let Some(sealer) = &self.sealer else { return make(commit).await };
         let mut last = None;
         for attempt in 0..ATTEMPTS {
-            let (sealed, keys) = sealer.seal(&commit, subjects, attempt > 0).await?;
-            match make(sealed).await {
+            // Of its size, it is kept apart: most logs have no vault.
+            let (sealed, keys) = Box::pin(sealer.seal(&commit, subjects, attempt > 0)).await?;
+            match make(Box::new(sealed)).await {
                 Err(error) if *error.kind() == ErrorKind::Vault(VaultFault::KeyChanged) => {
                     sealer.vault.are_outdated(&keys);
                     last = Some(error);

@@ -181,7 +181,7 @@ impl Unit {
         let step = Step {
             engine: &engine,
             subjects,
-            due: Mutex::new(Some(Due { commit: self.into_commit(), own })),
+            due: Mutex::new(Some(Due { commit: Box::new(self.into_commit()), own })),
             progress: Mutex::new(Progress::Waiting),
         };
         let told = async {
@@ -298,6 +298,10 @@ impl Unit {
 
     /// Adds a change, and whose data it is: that must be told where there is a vault.
     pub(crate) fn push(&mut self, change: Change, subject: Option<Subject>) {
+        if self.changes.is_empty() {
+            // Mostly, it is the only one, and it is large.
+            self.changes.reserve_exact(1);
+        }
         self.changes.push(change);
         self.subjects.extend(subject);
     }

@@ -23,7 +23,7 @@ pub(super) struct Step<'a, 'o> {
 
 /// A commit to be made.
 pub(super) struct Due<'a> {
-    pub(super) commit: Commit,
+    pub(super) commit: Box<Commit>,
     /// Another way to make it than the committer.
     pub(super) own: Option<OwnWay<'a>>,
 }
@@ -64,13 +64,13 @@ impl Step<'_, '_> {
     }
 
     /// Makes the commit by another way, once: if a key has changed since it was sealed, that is told.
-    async fn by_own_way(&self, commit: Commit, own: OwnWay<'_>) -> Result<Committed> {
-        let Some(sealer) = &self.engine.sealer else { return own(commit).await };
-        let (sealed, keys) = sealer.seal(&commit, &self.subjects, true).await?;
+    async fn by_own_way(&self, commit: Box<Commit>, own: OwnWay<'_>) -> Result<Committed> {
+        let Some(sealer) = &self.engine.sealer else { return own(*commit).await };
+        let (sealed, keys) = Box::pin(sealer.seal(&commit, &self.subjects, true)).await?;
         own(sealed).await.inspect_err(|_| sealer.vault.are_outdated(&keys))
     }
 
-    async fn resolve(&self, mut commit: Commit) -> Result<Committed> {
+    async fn resolve(&self, mut commit: Box<Commit>) -> Result<Committed> {
         const ATTEMPTS: usize = 3;
         let mut before: Option<Error> = None;
         for _ in 0..ATTEMPTS {
@@ -79,7 +79,7 @@ impl Step<'_, '_> {
                 Err(unmade) => unmade,
             };
             if let Some(again) = lost {
-                commit = *again;
+                commit = again;
                 before = Some(error);
                 continue;
             }
