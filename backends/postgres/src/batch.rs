@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use rekindle_core::types::{
-    Check, Commit, Committed, EventId, Identity, Limits, LockKey, LogId, Payload, RecordKey, Subject,
+    Check, Commit, Committed, EventId, Identity, Json, Limits, LockKey, LogId, Payload, RecordKey, Subject,
 };
 use rekindle_core::{Error, ErrorKind, Result};
 
@@ -59,7 +59,8 @@ pub(crate) fn check(commit: &Commit, limits: &Limits) -> Result<()> {
         let message = format!("about {size} bytes in a commit; Postgres takes {COMMIT_BYTES} at once");
         return Err(Error::new(ErrorKind::TooLarge, message));
     }
-    let has_nul = |payload: &Payload| matches!(payload, Payload::Json(json) if json.as_str().as_bytes().contains(&0));
+    let in_json = |json: &Json| memchr::memchr(0, json.as_str().as_bytes()).is_some();
+    let has_nul = |payload: &Payload| matches!(payload, Payload::Json(json) if in_json(json));
     for event in commit.events() {
         if [&event.data, &event.changed_attributes, &event.metadata].into_iter().any(has_nul) {
             return Err(Error::invalid(format!(
@@ -69,7 +70,7 @@ pub(crate) fn check(commit: &Commit, limits: &Limits) -> Result<()> {
         }
     }
     for write in commit.writes() {
-        if write.state.as_ref().is_some_and(|state| state.attributes.as_str().as_bytes().contains(&0)) {
+        if write.state.as_ref().is_some_and(|state| in_json(&state.attributes)) {
             return Err(Error::invalid(format!("{} holds text with a NUL character, which is no JSON", write.key)));
         }
     }

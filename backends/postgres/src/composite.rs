@@ -118,9 +118,11 @@ impl Row<'_> {
 
     fn column(&mut self, of: u32, value: Option<&[u8]>) -> Result<()> {
         let length = value.map_or(Ok(NULL), |value| length_of(value.len()))?;
-        self.bytes.extend(of.to_be_bytes());
-        self.bytes.extend(length.to_be_bytes());
-        self.bytes.extend(value.unwrap_or_default());
+        let mut head = [0; 8];
+        head[..4].copy_from_slice(&of.to_be_bytes());
+        head[4..].copy_from_slice(&length.to_be_bytes());
+        self.bytes.extend_from_slice(&head);
+        self.bytes.extend_from_slice(value.unwrap_or_default());
         self.columns += 1;
         Ok(())
     }

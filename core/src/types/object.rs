@@ -251,7 +251,7 @@ impl JsonObject {
             |to| {
                 for (at, member) in self.0.iter().enumerate() {
                     to.push(if at == 0 { b'{' } else { b',' });
-                    serde_json::to_writer(&mut *to, member.name())?;
+                    write_name(to, member.name())?;
                     to.push(b':');
                     to.extend_from_slice(member.value().as_bytes());
                 }
@@ -264,6 +264,17 @@ impl JsonObject {
         let unwritten = |source| Error::invalid("an object cannot be written as JSON").with_source(source);
         written.map(Json::from_stored).map_err(unwritten)
     }
+}
+
+/// Writes a name as JSON. Most are written as they are.
+fn write_name(to: &mut Vec<u8>, name: &str) -> serde_json::Result<()> {
+    if name.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        return serde_json::to_writer(to, name);
+    }
+    to.push(b'"');
+    to.extend_from_slice(name.as_bytes());
+    to.push(b'"');
+    Ok(())
 }
 
 impl fmt::Debug for JsonObject {

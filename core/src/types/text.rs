@@ -49,7 +49,8 @@ impl PartialOrd for Text {
 
 impl Ord for Text {
     fn cmp(&self, other: &Self) -> Ordering {
-        (**self).cmp(&**other)
+        // Names of resources are compared all the time, and are mostly one text of the program.
+        if std::ptr::eq::<str>(&**self, &**other) { Ordering::Equal } else { (**self).cmp(&**other) }
     }
 }
 
