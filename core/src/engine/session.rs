@@ -17,9 +17,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::types::{Actor, Json, JsonObject, Position, RecordKey, Timestamp};
 
 tokio::task_local! {
-    /// Set while a turn is held. A hook may run actions by a session of its own: waiting for another turn then, it
+    /// Whether a turn is held. A hook may run actions by a session of its own: waiting for another turn then, it
     /// could wait for itself.
-    static IN_TURN: ();
+    static IN_TURN: bool;
+}
+
+fn is_in_turn() -> bool {
+    IN_TURN.try_with(|held| *held).unwrap_or(false)
 }
 
 /// Something that acts: an [`Actor`], or a type of yours that names one.
@@ -233,8 +237,8 @@ pub(crate) struct Attempts<'a> {
 
 impl Attempts<'_> {
     /// Runs an attempt, so that what it runs by sessions of its own waits for no turn while this one is held.
-    pub(crate) async fn in_turn<T>(&self, run: impl Future<Output = T>) -> T {
-        if self.turn.is_some() { IN_TURN.scope((), run).await } else { run.await }
+    pub(crate) fn in_turn<T, F: Future<Output = T>>(&self, run: F) -> impl Future<Output = T> + use<T, F> {
+        IN_TURN.scope(self.turn.is_some() || is_in_turn(), run)
     }
 
     /// Commits; `false` if it has met a conflict, and is to be made again.
@@ -244,7 +248,7 @@ impl Attempts<'_> {
             Ok(_) => Ok(true),
             Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) && self.left > 0 => {
                 // Those that met a conflict over a record queue up for it, so that they do not trip each other again.
-                if IN_TURN.try_with(|()| ()).is_err()
+                if !is_in_turn()
                     && let Some(key) = self.key.take()
                 {
                     self.turn = Some(self.session.turn(&key).await);
