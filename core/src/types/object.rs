@@ -268,7 +268,8 @@ impl JsonObject {
 
 /// Writes a name as JSON. Most are written as they are.
 fn write_name(to: &mut Vec<u8>, name: &str) -> serde_json::Result<()> {
-    if name.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+    let is_escaped = |byte| byte < b' ' || byte == b'"' || byte == b'\\';
+    if name.bytes().fold(false, |any, byte| any | is_escaped(byte)) {
         return serde_json::to_writer(to, name);
     }
     to.push(b'"');
