@@ -184,3 +184,34 @@ impl Asked {
 pub(crate) fn has_nul(identity: &Identity) -> bool {
     identity.name.contains('\0') || identity.value.contains('\0')
 }
+
+#[cfg(test)]
+mod tests {
+    use rekindle_core::types::{Change, Expected, Json, RecordWrite, WriteState};
+
+    use super::*;
+
+    /// A commit of so many bytes, and a little.
+    fn of_bytes(bytes: usize) -> Commit {
+        let attributes = Json::from_stored(" ".repeat(bytes));
+        let state = Some(WriteState { attributes, identities: Vec::new() });
+        let write = RecordWrite { key: RecordKey::new("note", "a").unwrap(), expected: Expected::Any, state };
+        let mut commit = Commit::new(LogId::new("main").unwrap(), LockKey::One(1));
+        commit.changes.push(Change { event: None, write: Some(write) });
+        commit
+    }
+
+    #[test]
+    fn a_step_ends_before_it_is_too_large_and_no_commit_is_left_out() {
+        let (small, large, over) = (of_bytes(10), of_bytes(STEP_BYTES / 2 - 400), of_bytes(STEP_BYTES + 1));
+        let sizes = |commits: &[&Commit]| steps(commits).iter().map(|step| step.len()).collect::<Vec<_>>();
+        assert_eq!(sizes(&[]), [0; 0]);
+        assert_eq!(sizes(&[&small, &small, &small]), [3]);
+        assert_eq!(sizes(&[&large, &large, &small, &large, &large]), [3, 2]);
+        assert_eq!(sizes(&[&over, &small, &over, &over]), [1, 1, 1, 1]);
+        let commits = [&large, &small, &large, &over, &small];
+        let together: Vec<&Commit> = steps(&commits).concat();
+        assert!(together.iter().zip(commits).all(|(stepped, given)| std::ptr::eq(*stepped, given)));
+        assert_eq!(together.len(), commits.len());
+    }
+}
