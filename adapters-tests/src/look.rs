@@ -149,6 +149,11 @@ pub(crate) async fn paged_keys(store: &dyn Store, log: &LogId, limit: usize) -> 
     }
 }
 
+/// The kinds of the errors of a batch; `None` for a success.
+pub(crate) fn kinds(answers: &[Result<Committed>]) -> Vec<Option<ErrorKind>> {
+    answers.iter().map(|answer| answer.as_ref().err().map(|error| error.kind().clone())).collect()
+}
+
 /// The positions of an answer.
 pub(crate) fn positions(committed: &Committed) -> Vec<u64> {
     committed.events.iter().map(|event| event.position.get()).collect()

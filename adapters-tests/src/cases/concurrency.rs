@@ -8,7 +8,7 @@ use rekindle_core::types::{Expected, Revision};
 use tokio::sync::Barrier;
 
 use crate::fixture::Backend;
-use crate::look::{assert_error, events, n, put, record, refused};
+use crate::look::{assert_error, events, kinds, n, put, record, refused};
 use crate::sample::{change, check, checked, commit, create, destroy, log, note, set, state, update};
 
 fn conflict(actual: Option<u64>) -> ErrorKind {
@@ -237,12 +237,7 @@ pub(crate) async fn a_commit_sees_those_before_in_its_batch(backend: Backend) {
         commit(&log(), vec![update("a", 3, 5)]),
         commit(&log(), vec![create("a", 6)]),
     ];
-    let kinds: Vec<_> = store
-        .commit(batch.into())
-        .await
-        .into_iter()
-        .map(|answer| answer.err().map(|error| error.kind().clone()))
-        .collect();
+    let kinds = kinds(&store.commit(batch.into()).await);
     let exists = ErrorKind::AlreadyExists { actual: Revision::new(1) };
     assert_eq!(kinds, [None, Some(exists), None, Some(conflict(Some(2))), None, Some(ErrorKind::NotFound), None]);
     assert_eq!(n(&*store, &log(), "a").await, Some(6));

@@ -7,7 +7,7 @@ use rekindle_core::store::EventStoreExt;
 use rekindle_core::types::{Check, Identity, IdentityValue, RecordId, WriteState};
 
 use crate::fixture::Backend;
-use crate::look::{assert_error, put, record, refused};
+use crate::look::{assert_error, kinds, put, record, refused};
 use crate::sample::{TRICKY, checked, commit, destroy, email, email_of, log, note, number, owning, set, state, tenant};
 
 fn taken(owner: &str) -> ErrorKind {
@@ -98,12 +98,7 @@ pub(crate) async fn an_identity_moves_within_a_batch(backend: Backend) {
         commit(&log(), vec![destroy("a")]),
         commit(&log(), vec![set("b", owning(2, &["x"]))]),
     ];
-    let kinds: Vec<_> = store
-        .commit(batch.into())
-        .await
-        .into_iter()
-        .map(|answer| answer.err().map(|error| error.kind().clone()))
-        .collect();
+    let kinds = kinds(&store.commit(batch.into()).await);
     assert_eq!(kinds, [None, Some(taken("a")), None, None]);
     assert_eq!(owner(&*store, "x").await.as_deref(), Some("b"));
 }

@@ -7,7 +7,7 @@ use rekindle_core::{ErrorKind, VaultFault};
 
 use crate::fixture::Backend;
 use crate::look::{
-    Everything, all_keys, assert_error, events, key_store, keys_by_id, keys_of, positions, put, record, refused,
+    Everything, all_keys, assert_error, events, key_store, keys_by_id, keys_of, kinds, positions, put, record, refused,
 };
 use crate::sample::{
     check, checked, commit, create, guarded, key_id, keyed, keys, log, note, of_keys, owning, set, tenant, update,
@@ -144,7 +144,7 @@ pub(crate) async fn a_commit_sees_the_keys_of_those_before_in_its_batch(backend:
     ];
     let (commits, expected): (Vec<Commit>, Vec<Option<ErrorKind>>) = batch.into_iter().unzip();
     let answers = store.commit(commits.into()).await;
-    let kinds: Vec<_> = answers.iter().map(|answer| answer.as_ref().err().map(|error| error.kind().clone())).collect();
+    let kinds = kinds(&answers);
     assert_eq!(kinds, expected);
     assert_eq!(events(&*store, &log()).await.len(), 3);
     assert_eq!(all_keys(&*store, &log()).await, [keys("s", 1, 2).row, keys("t", 0, 1).row]);

@@ -10,7 +10,7 @@ use super::key_commits::key_changed;
 use super::replay::lived_in;
 use crate::fixture::Backend;
 use crate::look::{
-    Everything, all_keys, assert_error, key_store, keys_by_id, keys_of, paged_keys, put, rebuild, refused,
+    Everything, all_keys, assert_error, key_store, keys_by_id, keys_of, kinds, paged_keys, put, rebuild, refused,
 };
 use crate::sample::{
     TRICKY, commit, guarded, key, key_id, keyed, keys, lock_of, log, note, of_keys, state, subject, tenant, with_id,
@@ -305,7 +305,7 @@ pub(crate) async fn keys_are_written_in_any_state_of_the_log(backend: Backend) {
 
     let running = store.begin_rebuild(&log(), lock_of(&log()), RebuildMode::InPlace).await.unwrap();
     let answers = store.commit([with_event.clone(), of_keys(&log(), vec![keys("s", 1, 2)]), with_event].into()).await;
-    let kinds: Vec<_> = answers.iter().map(|answer| answer.as_ref().err().map(|error| error.kind().clone())).collect();
+    let kinds = kinds(&answers);
     assert_eq!(kinds, [Some(ErrorKind::Rebuilding), None, Some(ErrorKind::Rebuilding)]);
     assert_eq!(store.head(&log()).await.unwrap().state, LogState::Rebuilding, "a commit of keys ended a rebuild");
     let record = LoadedRecord { key: key("a"), revision: Revision::new(1), state: Some(state(1)) };

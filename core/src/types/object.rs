@@ -371,6 +371,16 @@ mod tests {
         assert_eq!(serde_json::to_string(&object(text)).unwrap(), object(text).to_json().unwrap().as_str());
     }
 
+    /// The oracle is serde_json's own writer.
+    #[test]
+    fn a_name_is_written_with_the_escapes_that_it_needs() {
+        for name in ["", "plain", "a b", "\"", "a\\", "\u{0}", "\u{1f}", "a\n", "\u{7f}", "é\u{2028}", "/"] {
+            let mut written = Vec::new();
+            write_name(&mut written, name).unwrap();
+            assert_eq!(String::from_utf8(written).unwrap(), serde_json::to_string(name).unwrap());
+        }
+    }
+
     #[test]
     fn a_text_that_has_its_form_already_is_not_copied() {
         let json = Json::parse(r#"{"a":1,"b":{"c": 2}}"#).unwrap();
