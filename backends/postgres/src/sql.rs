@@ -13,8 +13,8 @@ const EVENT_COLUMNS: &str = "e.position, e.revision, e.occurred_at, e.version, e
 
 /// Puts the schema into a text.
 ///
-/// **Invariant**: every statement of this crate is made here, of texts of its own and the quoted name of the schema. Nothing
-/// else is ever put into one: values are bound.
+/// **Invariant**: every statement of this crate is made here, of texts of its own, the quoted name of the schema, and the numbers
+/// of a span of time. Nothing else is ever put into one: values are bound.
 pub(crate) fn of_schema(text: &str, schema: &Schema) -> String {
     text.replace("@schema@", &schema.quoted()).replace("@event_columns@", EVENT_COLUMNS)
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use rekindle_core::store::{Durability, Locks, Watchers};
 use rekindle_core::types::LogId;
 use rekindle_core::{Error, ErrorKind, Result};
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgRow};
 use sqlx::query::Query;
 use sqlx::{ConnectOptions, Execute, PgConnection, Postgres};
@@ -53,11 +52,6 @@ impl Store {
         &self.config.schema
     }
 
-    /// A connection of the pool. One that has died meanwhile is found out when it is used: see [`read`](Self::read).
-    pub(crate) async fn connection(&self) -> Result<PoolConnection<Postgres>> {
-        self.pool.acquire().await.map_err(classify)
-    }
-
     /// A connection outside of the pool, on which a lock is waited for so long.
     pub(crate) async fn connect(&self, lock_timeout: Option<Duration>) -> Result<PgConnection> {
         let mut connection = self.options.connect().await.map_err(classify)?;
@@ -76,15 +70,19 @@ impl Store {
     /// It runs in a task of its own: a future that is kept and never polled again must not keep a connection of the pool.
     pub(crate) async fn read(self: &Arc<Self>, mut query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
         let arguments = query.take_arguments().map_err(|error| classify(sqlx::Error::Encode(error)))?;
-        let (statement, arguments) = (query.sql(), arguments.unwrap_or_default());
+        let (persistent, statement, arguments) =
+            (Execute::persistent(&query), query.sql(), arguments.unwrap_or_default());
         let store = Arc::clone(self);
         let task = tokio::spawn(async move {
             let mut attempt = 1;
             loop {
-                let mut connection = store.connection().await?;
-                let query = sqlx::query_with(statement.clone(), arguments.clone());
-                match query.fetch_all(&mut *connection).await {
-                    Ok(rows) => return Ok(rows),
+                let mut connection = store.own_connection().await?;
+                let query = sqlx::query_with(statement.clone(), arguments.clone()).persistent(persistent);
+                match query.fetch_all(&mut **connection).await {
+                    Ok(rows) => {
+                        store.keep(connection);
+                        return Ok(rows);
+                    }
                     Err(error) if ends_connection(&error) && attempt < store.attempts() => {
                         connection.close_on_drop();
                         attempt += 1;

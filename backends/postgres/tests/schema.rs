@@ -7,7 +7,7 @@ mod common;
 use common::{commit, config, create, creation, key, log, open, server};
 use rekindle_core::ErrorKind;
 use rekindle_core::store::{EventStore, EventStoreExt};
-use rekindle_core::types::{Actor, EventQuery, Position, Timestamp};
+use rekindle_core::types::{Actor, EventQuery, Order, Position, Timestamp};
 use rekindle_postgres::{PostgresBackend, PostgresConfig};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 
@@ -200,14 +200,31 @@ async fn each_index_is_used_by_its_query() {
         ("events_by_actor", EventQuery::new().with_actor(Actor::new("user", 7).unwrap())),
         ("events_by_time", EventQuery::new().with_occurred_from(seconds(10_000)).with_occurred_until(seconds(10_010))),
     ];
-    for (index, query) in table {
-        let plan = store.explain(&log(), &query).await.unwrap().join("\n");
+    let of_all = EventQuery::new().with_occurred_from(seconds(1)).with_occurred_until(seconds(100_000));
+    for (index, query) in table.into_iter().chain([("events_pkey", of_all)]) {
+        let plan = store.explain(&query).await.unwrap().join("\n");
         assert!(plan.contains(index), "{query:?} does not use {index}:\n{plan}");
         assert!(!plan.contains("Seq Scan on events"), "{plan}");
     }
     let id = store.read(&log(), &EventQuery::new().with_limit(1)).await.unwrap().items[0].id;
-    let plan = store.explain(&log(), &EventQuery::new().with_id(id)).await.unwrap().join("\n");
+    let plan = store.explain(&EventQuery::new().with_id(id)).await.unwrap().join("\n");
     assert!(plan.contains("events_id_log_key"), "{plan}");
+}
+
+#[tokio::test]
+async fn a_page_of_records_is_read_in_the_order_of_their_key() {
+    let config = config(server());
+    let store = open(server(), &config).await;
+    store.commit_one(creation("a")).await.unwrap();
+    let mut connection = connection().await;
+    let fill = "INSERT INTO @.records (log, generation, revision, resource, id, attributes)
+        SELECT 1, 0, 1, 'shop.order', md5(i::text), '{}' FROM generate_series(1, 20000) i";
+    sqlx::query(in_schema(fill, &config)).execute(&mut connection).await.unwrap();
+    sqlx::query(in_schema("ANALYZE @.records", &config)).execute(&mut connection).await.unwrap();
+    for order in [Order::Forward, Order::Backward] {
+        let plan = store.explain_records(order).await.unwrap().join("\n");
+        assert!(plan.contains("Index Scan") && plan.contains("records_pkey"), "{order:?}:\n{plan}");
+    }
 }
 
 #[tokio::test]
