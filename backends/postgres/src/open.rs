@@ -158,9 +158,9 @@ pub(crate) async fn apply(connection: &mut PgConnection, settings: String) -> Re
     connection.execute(AssertSqlSafe(settings)).await.map(|_| ())
 }
 
-/// What a session of this backend is set to. Every statement reads by a key, and is planned once: for all values, since to plan
-/// a page of a hundred events anew costs the server a quarter of its time for it; and so the planner is kept from ways that suit
-/// the small tables of the beginning.
+/// What a session of this backend is set to. Every statement reads by a key, and is planned once, for all values:
+/// to plan a page of a hundred events each time took a fifth of the server's time for it. So the planner is kept from ways that
+/// suit the small tables of the beginning.
 pub(crate) fn session_settings(lock_timeout: Option<Duration>) -> String {
     let mut settings = "SET plan_cache_mode = force_generic_plan; SET jit = off; \
         SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
