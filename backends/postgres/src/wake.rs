@@ -80,16 +80,13 @@ impl Store {
 
     async fn notify(&self, hints: HashMap<LogId, Position>) {
         let hints: Vec<String> = hints.iter().map(|(log, position)| hint(log, *position)).collect();
-        let Ok(mut connection) = self.own_connection().await else { return };
+        let Ok(mut connection) = self.pool.acquire().await else { return };
         let sent =
-            sqlx::query(self.sql.notify()).bind(self.schema().as_str()).bind(hints).execute(&mut **connection).await;
-        match sent {
-            Ok(_) => self.keep(connection),
-            Err(error) => {
-                tracing::debug!(%error, "other processes were not told of a commit; they see it when they look");
-                if ends_connection(&error) {
-                    connection.close_on_drop();
-                }
+            sqlx::query(self.sql.notify()).bind(self.schema().as_str()).bind(hints).execute(&mut *connection).await;
+        if let Err(error) = sent {
+            tracing::debug!(%error, "other processes were not told of a commit; they see it when they look");
+            if ends_connection(&error) {
+                connection.close_on_drop();
             }
         }
     }
