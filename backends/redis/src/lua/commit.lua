@@ -61,6 +61,8 @@ local function expected_before(row)
 end
 
 local function commit(keys, args)
+  -- Each would be two look-ups wherever it is used.
+  local sub, byte, pack, fields_of, call = string.sub, string.byte, struct.pack, struct.unpack, redis.call
   local head, tag, mode, publish = keys[1], args[1], args[2], args[3]
   local refused, values, at = gate(tag, head, args, 4)
   if refused then return refused end
@@ -68,49 +70,68 @@ local function commit(keys, args)
   if damaged then return damaged end
   local before, state_before = position, state
 
-  -- The event ids that are known, with their positions.
-  local known, id_keys, id_rows, id_at, bucket_of, numbered = {}, {}, {}, {}, {}, 0
-  for bucket = 1, tonumber(args[at]) do
+  -- The event ids that are known, with their positions. Those of one bucket have numbers that follow each other: `shift`
+  -- leads from a number to its place among what the call takes. Most batches have one bucket.
+  local known, buckets, bucket_of, numbered = {}, {}, {}, 0
+  for number = 1, tonumber(args[at]) do
     local key, count = tag .. ':i:' .. args[at + 1], tonumber(args[at + 2])
     local positions = hmget(key, args, at + 3, count)
-    for i = 1, count do
-      known[numbered + i], bucket_of[numbered + i], id_at[numbered + i] = positions[i], bucket, at + 2 + i
+    local bucket = { key = key, shift = at + 2 - numbered, rows = {}, n = 0 }
+    buckets[number] = bucket
+    if number == 1 then
+      known = positions
+    else
+      for i = 1, count do known[numbered + i], bucket_of[numbered + i] = positions[i], bucket end
     end
-    id_keys[bucket], id_rows[bucket] = key, { n = 0 }
     numbered = numbered + count
     at = at + 2 + count
   end
   at = at + 1
 
-  -- The records, numbered over all resources: what is stored, then what the commits make of it.
-  local resources, of, ids, stored, current, chains, records = {}, {}, {}, {}, {}, {}, 0
+  -- The records, numbered over all resources, as they are stored, with the ends of their chains; and those of them that the
+  -- commits change.
+  local resources, stored, ended, current, chains, records = {}, {}, {}, {}, {}, 0
   local of_generation = ':' .. generation .. ':'
-  for resource = 1, tonumber(args[at]) do
+  for number = 1, tonumber(args[at]) do
     local name, wanted, count = args[at + 1], args[at + 2], tonumber(args[at + 3])
-    resources[resource] = name
-    local rows = wanted ~= 'c' and hmget(tag .. ':r' .. of_generation .. name, args, at + 4, count) or {}
-    local ends = wanted ~= 'r' and hmget(tag .. ':c:' .. name, args, at + 4, count) or {}
-    for i = 1, count do
-      local record = records + i
-      of[record], ids[record] = resource, args[at + 3 + i]
-      stored[record], current[record], chains[record] = rows[i] or false, rows[i] or false, ends[i] or false
+    local rows_key, ends_key = tag .. ':r' .. of_generation .. name, tag .. ':c:' .. name
+    local rows = wanted ~= 'c' and hmget(rows_key, args, at + 4, count) or {}
+    local ends = wanted ~= 'r' and hmget(ends_key, args, at + 4, count) or {}
+    if number == 1 then
+      stored, ended = rows, ends
+    else
+      for i = 1, count do stored[records + i], ended[records + i] = rows[i], ends[i] end
     end
+    resources[number] = {
+      name = name, rows_key = rows_key, ends_key = ends_key,
+      first = records + 1, last = records + count, shift = at + 3 - records,
+    }
     records = records + count
     at = at + 3 + count
   end
   at = at + 1
 
+  local function resource_of(record)
+    for number = 1, #resources do
+      if record <= resources[number].last then return number end
+    end
+  end
+
+  local function id_of(record)
+    return args[record + resources[resource_of(record)].shift]
+  end
+
   local vault
   vault, at = read_keys(tag, args, at)
 
   local answers, events = {}, {}
-  local written, chained, owners, owned = {}, {}, {}, false
+  local owners, owned = {}, false
 
   local function owner_of(mine, key, resource, identity)
     local owner = mine[key]
     if owner == nil then owner = owners[key] end
     if owner == nil then
-      owner = redis.call('HGET', tag .. ':u' .. of_generation .. resources[resource], identity)
+      owner = call('HGET', tag .. ':u' .. of_generation .. resources[resource].name, identity)
     end
     return owner
   end
@@ -118,22 +139,22 @@ local function commit(keys, args)
   -- Gives an event its place in the log and in the chain of its record. `first` is its row, if it is the record's first, or
   -- nil; `body` is nil if that is given.
   local function append(place, record, id, revision, body, first)
-    local last = chains[record]
+    local last = chains[record] or ended[record]
     -- The end of a record's chain: the position of its last event, that of its last landmark, the number of its events.
     if last then
-      events[place - before] = '\1' .. revision .. string.sub(last, 1, 12) .. (body or string.sub(first, 22))
-      local landmark, many = struct.unpack('>I6I6', last, 7)
+      events[place - before] = '\1' .. revision .. sub(last, 1, 12) .. (body or sub(first, 22))
+      local landmark, many = fields_of('>I6I6', last, 7)
       many = many + 1
       if many % STRIDE == 0 then landmark = place end
-      chains[record] = struct.pack('>I6I6I6', place, landmark, many)
+      chains[record] = pack('>I6I6I6', place, landmark, many)
     else
       events[place - before] = first or '\1' .. revision .. NONE12 .. body
-      chains[record] = struct.pack('>I6c12', place, FIRST_OF_CHAIN)
+      chains[record] = pack('>I6c12', place, FIRST_OF_CHAIN)
     end
-    chained[record], known[id] = true, place
-    local rows = id_rows[bucket_of[id]]
-    local count = rows.n
-    rows[count + 1], rows[count + 2], rows.n = args[id_at[id]], decimal(place), count + 2
+    known[id] = place
+    local bucket = bucket_of[id] or buckets[1]
+    local rows, count = bucket.rows, bucket.n
+    rows[count + 1], rows[count + 2], bucket.n = args[id + bucket.shift], decimal(place), count + 2
   end
 
   -- Makes the writes of keys among so many checks.
@@ -162,11 +183,11 @@ local function commit(keys, args)
           if not row then
             return nil, corrupt('an event id is known, and its event is not there: ' .. decimal(position_of))
           end
-          if string.sub(row, 22) ~= args[at + 3] then
+          if sub(row, 22) ~= args[at + 3] then
             answer = { 'U', change - 1, decimal(position_of) }
             break
           end
-          same[#same + 1] = struct.pack('>I8', position_of) .. string.sub(row, 2, 9)
+          same[#same + 1] = pack('>I8', position_of) .. sub(row, 2, 9)
         else
           unknown = change
         end
@@ -184,7 +205,7 @@ local function commit(keys, args)
       elseif state == 'l' and accepts ~= '' then
         answer = { 'N' }
       elseif state ~= 'l' and state ~= 'w' .. accepts then
-        answer = { 'R', string.sub(state, 2), decimal(position) }
+        answer = { 'R', sub(state, 2), decimal(position) }
       end
     end
 
@@ -200,7 +221,8 @@ local function commit(keys, args)
           writes_keys = writes_keys or kind == 'k'
           at = at + STEP[kind]
         elseif kind == 'r' then
-          local row = current[tonumber(args[at + 1])]
+          local record = tonumber(args[at + 1])
+          local row = current[record] or stored[record]
           if not holds(args[at + 2], row) then
             answer = { 'K', check - 1, found(row) }
             break
@@ -230,15 +252,15 @@ local function commit(keys, args)
           local step = STEP[kind]
           local row = mine[record]
           if row == nil then
-            row = current[record]
+            row = current[record] or stored[record]
             touched[#touched + 1] = record
           end
           if not holds(args[at + step - 2], row) then
             answer = { 'W', change - 1, found(row) }
             break
           end
-          local revision, new = row and next_revision(string.sub(row, 2, 9)) or FIRST, args[at + step - 1]
-          if string.sub(new, 2, 9) ~= revision then new = '\1' .. revision .. string.sub(new, 10) end
+          local revision, new = row and next_revision(sub(row, 2, 9)) or FIRST, args[at + step - 1]
+          if sub(new, 2, 9) ~= revision then new = '\1' .. revision .. sub(new, 10) end
           revisions[change], mine[record] = revision, new
         end
         at = at + STEP[kind]
@@ -251,14 +273,14 @@ local function commit(keys, args)
       local taken
       for i = 1, #touched do
         local record = touched[i]
-        local old, new = identities(current[record]), identities(mine[record])
+        local old, new = identities(current[record] or stored[record]), identities(mine[record])
         if old ~= new then
           settled, taken = settled or {}, taken or {}
           local kept, has = {}, {}
           for identity in each_identity(new) do kept[identity] = true end
           for identity in each_identity(old) do
             has[identity] = true
-            if not kept[identity] then settled[of[record] .. ':' .. identity] = false end
+            if not kept[identity] then settled[resource_of(record) .. ':' .. identity] = false end
           end
           for identity in each_identity(new) do
             if not has[identity] then
@@ -271,13 +293,14 @@ local function commit(keys, args)
       if taken then
         for i = 1, #taken, 2 do
           local record, identity = taken[i], taken[i + 1]
-          local key = of[record] .. ':' .. identity
-          local owner = owner_of(settled, key, of[record], identity)
-          if owner and owner ~= ids[record] then
-            answer = { 'T', resources[of[record]], identity, owner }
+          local resource, id = resource_of(record), id_of(record)
+          local key = resource .. ':' .. identity
+          local owner = owner_of(settled, key, resource, identity)
+          if owner and owner ~= id then
+            answer = { 'T', resources[resource].name, identity, owner }
             break
           end
-          settled[key] = ids[record]
+          settled[key] = id
         end
       end
     end
@@ -293,7 +316,7 @@ local function commit(keys, args)
           position = position + 1
           local revision = revisions[change] or NONE8
           append(position, record, id, revision, args[at + 3])
-          local place = struct.pack('>I8c8', position, revision)
+          local place = pack('>I8c8', position, revision)
           if not out then
             out = place
           elseif type(out) == 'string' then
@@ -306,7 +329,6 @@ local function commit(keys, args)
       end
       for i = 1, #touched do
         current[touched[i]] = mine[touched[i]]
-        written[touched[i]] = true
       end
       if settled then
         for key, owner in pairs(settled) do owners[key] = owner end
@@ -331,10 +353,10 @@ local function commit(keys, args)
     if form == EVENT then
       position = position + 1
       append(position, record, id, NONE8, args[at])
-      write_keys(args, first_key, keys)
+      if keys > 0 then write_keys(args, first_key, keys) end
       return position
     end
-    local old, new = current[record], args[at + 1]
+    local old, new = current[record] or stored[record], args[at + 1]
     if form == NEW then
       if old then return nil end
       position = position + 1
@@ -342,10 +364,10 @@ local function commit(keys, args)
     else
       if not is_live(old) or has_identities(old) or not follows(old, new) then return nil end
       position = position + 1
-      append(position, record, id, string.sub(new, 2, 9), args[at])
+      append(position, record, id, sub(new, 2, 9), args[at])
     end
-    current[record], written[record] = new, true
-    write_keys(args, first_key, keys)
+    current[record] = new
+    if keys > 0 then write_keys(args, first_key, keys) end
     return position
   end
 
@@ -356,7 +378,7 @@ local function commit(keys, args)
     if form == EVENT then
       change = { 'e', record, id, event }
     elseif form == NEW then
-      change = { 'b', record, id, string.sub(event, 22), 'a', row }
+      change = { 'b', record, id, sub(event, 22), 'a', row }
     else
       change = { 'b', record, id, event, expected_before(row), row }
     end
@@ -367,7 +389,7 @@ local function commit(keys, args)
   local count, forms = tonumber(args[at]), args[at + 1]
   at = at + 2
   for number = 1, count do
-    local form, record, id, keys = struct.unpack('>BI3I3B', forms, 8 * number - 7)
+    local form, record, id, keys = fields_of('>BI3I3B', forms, 8 * number - 7)
     local answer, failed
     if form == 0 then
       answer, failed = make(args, at + 4, tonumber(args[at + 1]), tonumber(args[at + 2]), args[at + 3])
@@ -384,7 +406,7 @@ local function commit(keys, args)
     answers[number] = answer
   end
 
-  if #events == 0 and #vault.rows == 0 and not next(written) then return answers end
+  if #events == 0 and #vault.rows == 0 and not next(current) then return answers end
 
   -- What is to be written, all of it, before the first write.
   local touching = { head }
@@ -393,7 +415,7 @@ local function commit(keys, args)
     local index = before + i - 1
     if not segment or index % SEGMENT == 0 then
       local key = tag .. ':e:' .. decimal(math.floor(index / SEGMENT))
-      if redis.call('LLEN', key) ~= index % SEGMENT then
+      if call('LLEN', key) ~= index % SEGMENT then
         return corrupt('the list ' .. key .. ' is not as long as the log says')
       end
       segment = { key = key, first = i }
@@ -401,39 +423,28 @@ local function commit(keys, args)
     end
     segment.last = i
   end
-  for bucket = 1, #id_keys do
-    if #id_rows[bucket] > 0 then touching[#touching + 1] = id_keys[bucket] end
+  for number = 1, #buckets do
+    if buckets[number].n > 0 then touching[#touching + 1] = buckets[number].key end
   end
-  local rows, ends, born, died, takes, frees = {}, {}, {}, {}, {}, {}
-  for record = 1, records do
-    local resource, id = of[record], ids[record]
-    if written[record] then
-      local list = rows[resource]
-      if not list then
-        list = { n = 0 }
-        rows[resource], born[resource], died[resource] = list, { n = 0 }, { n = 0 }
+  for number = 1, #resources do
+    local resource = resources[number]
+    local rows, ends, born, died, of_rows, of_ends, of_born = {}, {}, {}, {}, 0, 0, 0
+    for record = resource.first, resource.last do
+      local id, row, chain = args[record + resource.shift], current[record], chains[record]
+      if row then
+        rows[of_rows + 1], rows[of_rows + 2], of_rows = id, row, of_rows + 2
+        local was, is = is_live(stored[record]), byte(row, 10) == 1
+        if is and not was then
+          born[of_born + 1], born[of_born + 2], of_born = '0', id, of_born + 2
+        elseif was and not is then
+          died[#died + 1] = id
+        end
       end
-      local count, was, is = list.n, is_live(stored[record]), is_live(current[record])
-      list[count + 1], list[count + 2], list.n = id, current[record], count + 2
-      if is and not was then
-        list = born[resource]
-        count = list.n
-        list[count + 1], list[count + 2], list.n = '0', id, count + 2
-      elseif was and not is then
-        list = died[resource]
-        list[list.n + 1], list.n = id, list.n + 1
-      end
+      if chain then ends[of_ends + 1], ends[of_ends + 2], of_ends = id, chain, of_ends + 2 end
     end
-    if chained[record] then
-      local list = ends[resource]
-      if not list then
-        list = { n = 0 }
-        ends[resource] = list
-      end
-      local count = list.n
-      list[count + 1], list[count + 2], list.n = id, chains[record], count + 2
-    end
+    resource.rows, resource.ends, resource.born, resource.died = rows, ends, born, died
   end
+  local takes, frees = {}, {}
   if owned then
     for key, owner in pairs(owners) do
       local resource, identity = string.match(key, '^(%d+):(.*)$')
@@ -449,15 +460,18 @@ local function commit(keys, args)
     end
   end
   local new_names = {}
-  for resource, name in ipairs(resources) do
-    if ends[resource] then touching[#touching + 1] = tag .. ':c:' .. name end
-    if rows[resource] then
-      local live = tag .. ':l' .. of_generation .. name
-      touching[#touching + 1] = tag .. ':r' .. of_generation .. name
-      touching[#touching + 1] = live
+  for number = 1, #resources do
+    local resource = resources[number]
+    local name = resource.name
+    if #resource.ends > 0 then touching[#touching + 1] = resource.ends_key end
+    if #resource.rows > 0 then
+      local live_key = tag .. ':l' .. of_generation .. name
+      resource.live_key = live_key
+      touching[#touching + 1] = resource.rows_key
+      touching[#touching + 1] = live_key
       touching[#touching + 1] = tag .. ':u' .. of_generation .. name
       -- A resource with records that are there was named when the first of them was written.
-      if redis.call('ZCARD', live) == 0 then new_names[#new_names + 1] = name end
+      if call('ZCARD', live_key) == 0 then new_names[#new_names + 1] = name end
     end
   end
   if #vault.rows > 0 then
@@ -470,27 +484,27 @@ local function commit(keys, args)
   -- From here on nothing fails.
   for i = 1, #segments do
     -- A list holds no more than fit on Lua's stack.
-    redis.call('RPUSH', segments[i].key, unpack(events, segments[i].first, segments[i].last))
+    call('RPUSH', segments[i].key, unpack(events, segments[i].first, segments[i].last))
   end
-  for bucket = 1, #id_keys do with_all('HSET', id_keys[bucket], id_rows[bucket]) end
+  for number = 1, #buckets do with_all('HSET', buckets[number].key, buckets[number].rows) end
   with_all('SADD', names, new_names)
-  for resource, name in ipairs(resources) do
-    if ends[resource] then with_all('HSET', tag .. ':c:' .. name, ends[resource]) end
-    if rows[resource] then
-      with_all('HSET', tag .. ':r' .. of_generation .. name, rows[resource])
-      with_all('ZADD', tag .. ':l' .. of_generation .. name, born[resource])
-      with_all('ZREM', tag .. ':l' .. of_generation .. name, died[resource])
-    end
-    if frees[resource] then with_all('HDEL', tag .. ':u' .. of_generation .. name, frees[resource]) end
-    if takes[resource] then with_all('HSET', tag .. ':u' .. of_generation .. name, takes[resource]) end
+  for number = 1, #resources do
+    local resource = resources[number]
+    with_all('HSET', resource.ends_key, resource.ends)
+    with_all('HSET', resource.rows_key, resource.rows)
+    with_all('ZADD', resource.live_key, resource.born)
+    with_all('ZREM', resource.live_key, resource.died)
+    if frees[number] then with_all('HDEL', tag .. ':u' .. of_generation .. resource.name, frees[number]) end
+    if takes[number] then with_all('HSET', tag .. ':u' .. of_generation .. resource.name, takes[number]) end
   end
   with_all('HSET', tag .. ':k', vault.rows)
   with_all('HSET', tag .. ':ki', vault.ids)
   with_all('ZADD', tag .. ':kl', vault.born)
-  if state ~= state_before then redis.call('HSET', head, 's', state) end
+  if state ~= state_before then call('HSET', head, 's', state) end
   if position > before then
-    redis.call('HSET', head, 'p', decimal(position))
-    if publish ~= '' then redis.call(publish, tag .. ':n', decimal(position)) end
+    local place = decimal(position)
+    call('HSET', head, 'p', place)
+    if publish ~= '' then call(publish, tag .. ':n', place) end
   end
   return answers
 end

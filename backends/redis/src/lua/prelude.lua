@@ -18,7 +18,7 @@ local FIRST = '\0\0\0\0\0\0\0\1'
 
 -- A number as text, exactly: Lua's own way cuts it to 14 digits.
 local function decimal(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end
 
 local function corrupt(what)
