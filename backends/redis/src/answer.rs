@@ -12,6 +12,18 @@ use crate::store::{bytes, text};
 
 const TO: &str = "commit";
 
+/// The answers for so many commits: one for each, or the first of positions that follow each other.
+pub(crate) fn of_each(answer: Value, commits: usize) -> Result<Vec<Value>> {
+    match answer {
+        Value::Int(first) => {
+            let end = i64::try_from(commits).ok().and_then(|commits| first.checked_add(commits));
+            Ok((first..end.ok_or_else(|| unexpected(TO))?).map(Value::Int).collect())
+        }
+        Value::Array(answers) if answers.len() == commits => Ok(answers),
+        _ => Err(unexpected(TO)),
+    }
+}
+
 /// Reads the answer for a commit.
 pub(crate) fn decode(answer: Value, commit: &Commit) -> Result<Committed> {
     match answer {
@@ -140,4 +152,19 @@ fn other_owner(identity: &Identity, actual: &str, expected: Option<&rekindle_cor
     let (found, expected) = (name(actual), name(expected.map_or("", |id| id.as_str())));
     let message = format!("the identity {identity} belongs to {found}; expected was {expected}");
     Error::new(ErrorKind::Conflict { actual: None }, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_that_follow_each_other_are_told_by_the_first() {
+        let ints = |numbers: &[i64]| numbers.iter().copied().map(Value::Int).collect::<Vec<_>>();
+        assert_eq!(of_each(Value::Int(7), 3).unwrap(), ints(&[7, 8, 9]));
+        assert_eq!(of_each(Value::Array(ints(&[7, 9])), 2).unwrap(), ints(&[7, 9]));
+        for (answer, commits) in [(Value::Array(ints(&[7])), 2), (Value::Int(i64::MAX), 2), (Value::Nil, 1)] {
+            assert_eq!(*of_each(answer, commits).unwrap_err().kind(), ErrorKind::Corrupt);
+        }
+    }
 }

@@ -7,13 +7,13 @@ use futures::future::join_all;
 use rekindle_core::types::{Commit, Committed, LockKey, LogId};
 use rekindle_core::{Error, ErrorKind, Result};
 
-use crate::answer::decode;
+use crate::answer::{decode, of_each};
 use crate::batch::{Encoded, MOST_BYTES, write};
 use crate::error::{indeterminate, unchanged, unexpected};
 use crate::functions;
 use crate::keys::{self, Tag};
 use crate::lock::InTheWay;
-use crate::store::{After, Patience, Store, parts};
+use crate::store::{After, Patience, Store};
 
 /// Commits to one log that follow each other in a batch, by their places in it.
 struct Run {
@@ -93,14 +93,11 @@ impl Store {
                             }
                         }
                     }
-                    let decoded = parts(answer, "commit").and_then(|parts| {
-                        if parts.len() == waiting.len() { Ok(parts) } else { Err(unexpected("commit")) }
-                    });
-                    match decoded {
+                    match of_each(answer, waiting.len()) {
                         Err(error) => answers.extend(for_all(waiting, &error)),
-                        Ok(parts) => {
-                            for (part, encoded) in parts.into_iter().zip(&waiting) {
-                                let answer = decode(part, encoded.commit);
+                        Ok(each) => {
+                            for (answer, encoded) in each.into_iter().zip(&waiting) {
+                                let answer = decode(answer, encoded.commit);
                                 answers.push((encoded.place, replicated_or_open(answer, replicated)));
                             }
                         }

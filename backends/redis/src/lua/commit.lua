@@ -23,7 +23,8 @@
 -- Records, resources, event ids and subjects are numbers: their places among all that were named before, from 1.
 --
 -- It answers with one value for each commit: the position of its only event, if the record got the revision that is in its
--- row; text (16 bytes for each event: position, revision); or why it was refused.
+-- row; text (16 bytes for each event: position, revision); or why it was refused. If all are positions, and follow each other, it
+-- answers with the first of them.
 
 local NEW, UPDATE, EVENT = 1, 2, 3
 local STEP = { e = 4, w = 4, b = 6, r = 3, i = 4, g = 3, k = 5 }
@@ -103,8 +104,9 @@ local function commit(keys, args)
       for i = 1, count do stored[records + i], ended[records + i] = rows[i], ends[i] end
     end
     resources[number] = {
-      name = name, rows_key = rows_key, ends_key = ends_key,
+      name = name, rows_key = rows_key, ends_key = ends_key, live_key = tag .. ':l' .. of_generation .. name,
       first = records + 1, last = records + count, shift = at + 3 - records,
+      rows = {}, ends = {}, born = {}, died = {},
     }
     records = records + count
     at = at + 3 + count
@@ -124,7 +126,7 @@ local function commit(keys, args)
   local vault
   vault, at = read_keys(tag, args, at)
 
-  local answers, events = {}, {}
+  local events = {}
   local owners, owned = {}, false
 
   local function owner_of(mine, key, resource, identity)
@@ -386,6 +388,8 @@ local function commit(keys, args)
     return full
   end
 
+  -- Nil as long as each answer is the position after the one before.
+  local answers
   local count, forms = tonumber(args[at]), args[at + 1]
   at = at + 2
   for number = 1, count do
@@ -403,37 +407,36 @@ local function commit(keys, args)
       at = following
     end
     if failed then return failed end
-    answers[number] = answer
+    if answers then
+      answers[number] = answer
+    elseif answer ~= before + number then
+      answers = {}
+      for earlier = 1, number - 1 do answers[earlier] = before + earlier end
+      answers[number] = answer
+    end
   end
 
   if #events == 0 and #vault.rows == 0 and not next(current) then return answers end
 
   -- What is to be written, all of it, before the first write.
-  local touching = { head }
-  local segments, segment = {}, nil
-  for i = 1, #events do
-    local index = before + i - 1
-    if not segment or index % SEGMENT == 0 then
-      local key = tag .. ':e:' .. decimal(math.floor(index / SEGMENT))
-      if call('LLEN', key) ~= index % SEGMENT then
-        return corrupt('the list ' .. key .. ' is not as long as the log says')
-      end
-      segment = { key = key, first = i }
-      segments[#segments + 1], touching[#touching + 1] = segment, key
-    end
-    segment.last = i
+  local segments, index = {}, before
+  while index < position do
+    local key, within = tag .. ':e:' .. decimal(math.floor(index / SEGMENT)), index % SEGMENT
+    if call('LLEN', key) ~= within then return corrupt('the list ' .. key .. ' is not as long as the log says') end
+    local following = math.min(index - within + SEGMENT, position)
+    segments[#segments + 1] = { key = key, first = index - before + 1, last = following - before }
+    index = following
   end
-  for number = 1, #buckets do
-    if buckets[number].n > 0 then touching[#touching + 1] = buckets[number].key end
-  end
+  local new_names = {}
   for number = 1, #resources do
     local resource = resources[number]
-    local rows, ends, born, died, of_rows, of_ends, of_born = {}, {}, {}, {}, 0, 0, 0
+    local rows, ends, born, died = resource.rows, resource.ends, resource.born, resource.died
+    local shift, of_rows, of_ends, of_born = resource.shift, 0, 0, 0
     for record = resource.first, resource.last do
-      local id, row, chain = args[record + resource.shift], current[record], chains[record]
+      local id, row, chain = args[record + shift], current[record], chains[record]
       if row then
         rows[of_rows + 1], rows[of_rows + 2], of_rows = id, row, of_rows + 2
-        local was, is = is_live(stored[record]), byte(row, 10) == 1
+        local was, is = stored[record] and is_live(stored[record]), byte(row, 10) == 1
         if is and not was then
           born[of_born + 1], born[of_born + 2], of_born = '0', id, of_born + 2
         elseif was and not is then
@@ -442,7 +445,8 @@ local function commit(keys, args)
       end
       if chain then ends[of_ends + 1], ends[of_ends + 2], of_ends = id, chain, of_ends + 2 end
     end
-    resource.rows, resource.ends, resource.born, resource.died = rows, ends, born, died
+    -- A resource with records that are there was named when the first of them was written.
+    if of_rows > 0 and call('ZCARD', resource.live_key) == 0 then new_names[#new_names + 1] = resource.name end
   end
   local takes, frees = {}, {}
   if owned then
@@ -459,27 +463,29 @@ local function commit(keys, args)
       if owner then of_resource[#of_resource + 1] = owner end
     end
   end
-  local new_names = {}
-  for number = 1, #resources do
-    local resource = resources[number]
-    local name = resource.name
-    if #resource.ends > 0 then touching[#touching + 1] = resource.ends_key end
-    if #resource.rows > 0 then
-      local live_key = tag .. ':l' .. of_generation .. name
-      resource.live_key = live_key
-      touching[#touching + 1] = resource.rows_key
-      touching[#touching + 1] = live_key
-      touching[#touching + 1] = tag .. ':u' .. of_generation .. name
-      -- A resource with records that are there was named when the first of them was written.
-      if call('ZCARD', live_key) == 0 then new_names[#new_names + 1] = name end
-    end
-  end
-  if #vault.rows > 0 then
-    for _, kind in ipairs({ ':k', ':ki', ':kl' }) do touching[#touching + 1] = tag .. kind end
-  end
   local names = tag .. ':g:' .. generation
-  if #new_names > 0 then touching[#touching + 1] = names end
-  if not here(mode, touching) then return moving() end
+  if mode == 'c' then
+    local touching = { head }
+    local function touch(key) touching[#touching + 1] = key end
+    for i = 1, #segments do touch(segments[i].key) end
+    for number = 1, #buckets do
+      if buckets[number].n > 0 then touch(buckets[number].key) end
+    end
+    for number = 1, #resources do
+      local resource = resources[number]
+      if #resource.ends > 0 then touch(resource.ends_key) end
+      if #resource.rows > 0 then
+        touch(resource.rows_key)
+        touch(resource.live_key)
+        touch(tag .. ':u' .. of_generation .. resource.name)
+      end
+    end
+    if #vault.rows > 0 then
+      for _, kind in ipairs({ ':k', ':ki', ':kl' }) do touch(tag .. kind) end
+    end
+    if #new_names > 0 then touch(names) end
+    if not here(mode, touching) then return moving() end
+  end
 
   -- From here on nothing fails.
   for i = 1, #segments do
@@ -497,14 +503,16 @@ local function commit(keys, args)
     if frees[number] then with_all('HDEL', tag .. ':u' .. of_generation .. resource.name, frees[number]) end
     if takes[number] then with_all('HSET', tag .. ':u' .. of_generation .. resource.name, takes[number]) end
   end
-  with_all('HSET', tag .. ':k', vault.rows)
-  with_all('HSET', tag .. ':ki', vault.ids)
-  with_all('ZADD', tag .. ':kl', vault.born)
+  if #vault.rows > 0 then
+    with_all('HSET', tag .. ':k', vault.rows)
+    with_all('HSET', tag .. ':ki', vault.ids)
+    with_all('ZADD', tag .. ':kl', vault.born)
+  end
   if state ~= state_before then call('HSET', head, 's', state) end
   if position > before then
     local place = decimal(position)
     call('HSET', head, 'p', place)
     if publish ~= '' then call(publish, tag .. ':n', place) end
   end
-  return answers
+  return answers or before + 1
 end

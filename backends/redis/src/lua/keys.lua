@@ -3,9 +3,13 @@
 -- A row: its version (1 byte), the version of the keys (8), their epoch (8), and the keys. Without a row both numbers are 0.
 -- They are compared as the bytes that they are: a double does not tell all of them apart.
 
+-- The keys of a batch that names no subject. Nothing is ever put into them.
+local NO_KEYS = { rows = {} }
+
 -- Reads the rows of the subjects that a batch names. Gives the keys of the batch, and where its arguments go on.
 local function read_keys(tag, args, at)
   local count = tonumber(args[at])
+  if count == 0 then return NO_KEYS, at + 1 end
   local held = hmget(tag .. ':k', args, at + 1, count)
   -- Subjects are counted from behind `at`. `rows`, `ids` and `born` are what is to be written: in pairs.
   return { args = args, at = at, held = held, rows = {}, ids = {}, born = {} }, at + 1 + count
