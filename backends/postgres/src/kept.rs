@@ -74,9 +74,11 @@ impl Store {
 
     /// A connection that is given to [`keep`](Self::keep) when it has done its work.
     pub(crate) async fn own_connection(&self) -> Result<Own> {
-        let kept = self.kept.idle.lock().unwrap_or_else(PoisonError::into_inner).connections.pop();
-        if let Some((own, _)) = kept {
-            return Ok(own);
+        if !self.pool.is_closed() {
+            let kept = self.kept.idle.lock().unwrap_or_else(PoisonError::into_inner).connections.pop();
+            if let Some((own, _)) = kept {
+                return Ok(own);
+            }
         }
         Ok(Own { connection: self.connection().await?, since: Instant::now() })
     }
@@ -85,7 +87,8 @@ impl Store {
     pub(crate) fn keep(&self, own: Own) {
         let Ok(runtime) = Handle::try_current() else { return };
         let most = usize::try_from(self.config.max_connections / 2).unwrap_or(0);
-        if own.since.elapsed() > LONGEST || self.kept.waiting.load(Ordering::SeqCst) > 0 {
+        let is_wanted = self.kept.waiting.load(Ordering::SeqCst) > 0 || self.pool.is_closed();
+        if is_wanted || own.since.elapsed() > LONGEST {
             return;
         }
         let mut idle = self.kept.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,6 +99,14 @@ impl Store {
                 drop(runtime.spawn(give_back(Arc::clone(&self.kept.idle))));
             }
         }
+    }
+}
+
+impl Kept {
+    /// Gives all of them back.
+    pub(crate) fn clear(&self) {
+        let idle = std::mem::take(&mut self.idle.lock().unwrap_or_else(PoisonError::into_inner).connections);
+        drop(idle);
     }
 }
 
@@ -133,6 +144,7 @@ async fn give_back(kept: Arc<Mutex<Idle>>) {
 
 #[cfg(test)]
 mod tests {
+    use rekindle_core::ErrorKind;
     use rekindle_core::store::EventStoreExt;
     use rekindle_core::types::{Commit, KeyRow, KeyWrite, LockKey, LogId, Subject};
     use rekindle_test_servers::Postgres;
@@ -242,5 +254,20 @@ mod tests {
         assert_eq!(store.kept.waiting.load(Ordering::SeqCst), 0);
         store.keep(second);
         assert_eq!(store.kept.idle.lock().unwrap().connections.len(), 1, "nobody waits any more");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nothing_is_kept_from_a_pool_that_closes() {
+        let Some(server) = rekindle_test_servers::postgres() else { return };
+        let backend = opened(server, PostgresConfig::new()).await;
+        let (store, log) = (Arc::clone(&backend.store), LogId::new("main").unwrap());
+        store.head(&log).await.unwrap();
+        let busy = store.own_connection().await.unwrap();
+        let mut closing = std::pin::pin!(backend.close());
+        assert!(futures::poll!(&mut closing).is_pending(), "one is in use");
+        assert_eq!(*store.head(&log).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        store.keep(busy);
+        closing.await;
+        assert_eq!(store.kept.idle.lock().unwrap().connections.len(), 0);
     }
 }

@@ -136,7 +136,9 @@ impl PostgresBackend {
     /// Dropped, the pool is closed, and its connections end when they become free.
     pub async fn close(self) {
         self.store.listener.close();
-        self.store.pool.close().await;
+        let closed = self.store.pool.close();
+        self.store.kept.clear();
+        closed.await;
     }
 }
 

@@ -44,9 +44,9 @@ pub(super) async fn run(name: &str, options: &Options) -> Result<Report> {
             super::replay::rounds(Path::new(&place), options, &mut report)?;
         }
         "growth" => {
-            let log = open(server.url(), &server.fresh_schema()).await?;
-            super::growth::measure(&log, options, &mut report).await?;
-            log.shutdown().await?;
+            let small = open(server.url(), &server.fresh_schema()).await?;
+            let large = open(server.url(), &server.fresh_schema()).await?;
+            super::growth::measure(small, large, options, &mut report).await?;
         }
         _ => return Err(format!("there is no benchmark {name:?} of postgres").into()),
     }

@@ -36,9 +36,9 @@ pub(super) async fn run(name: &str, options: &Options) -> Result<Report> {
         }
         "growth" => {
             let server = Redis::start(Aof::Always);
-            let log = open(server.url(), &fresh_prefix()).await?;
-            super::growth::measure(&log, options, &mut report).await?;
-            log.shutdown().await?;
+            let (small, large) = (fresh_prefix(), fresh_prefix());
+            let (small, large) = (open(server.url(), &small).await?, open(server.url(), &large).await?);
+            super::growth::measure(small, large, options, &mut report).await?;
         }
         _ => return Err(format!("there is no benchmark {name:?} of redis").into()),
     }
