@@ -74,11 +74,9 @@ impl Store {
 
     /// A connection that is given to [`keep`](Self::keep) when it has done its work.
     pub(crate) async fn own_connection(&self) -> Result<Own> {
-        if !self.pool.is_closed() {
-            let kept = self.kept.idle.lock().unwrap_or_else(PoisonError::into_inner).connections.pop();
-            if let Some((own, _)) = kept {
-                return Ok(own);
-            }
+        let kept = self.kept.idle.lock().unwrap_or_else(PoisonError::into_inner).connections.pop();
+        if let Some((own, _)) = kept {
+            return Ok(own);
         }
         Ok(Own { connection: self.connection().await?, since: Instant::now() })
     }
@@ -87,12 +85,12 @@ impl Store {
     pub(crate) fn keep(&self, own: Own) {
         let Ok(runtime) = Handle::try_current() else { return };
         let most = usize::try_from(self.config.max_connections / 2).unwrap_or(0);
-        let is_wanted = self.kept.waiting.load(Ordering::SeqCst) > 0 || self.pool.is_closed();
-        if is_wanted || own.since.elapsed() > LONGEST {
+        if self.kept.waiting.load(Ordering::SeqCst) > 0 || own.since.elapsed() > LONGEST {
             return;
         }
         let mut idle = self.kept.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.connections.len() < most {
+        // Seen under the lock: a pool that closes has those back that were put here before.
+        if idle.connections.len() < most && !self.pool.is_closed() {
             idle.connections.push((own, Instant::now()));
             if !idle.is_watched {
                 idle.is_watched = true;
@@ -261,13 +259,13 @@ mod tests {
         let Some(server) = rekindle_test_servers::postgres() else { return };
         let backend = opened(server, PostgresConfig::new()).await;
         let (store, log) = (Arc::clone(&backend.store), LogId::new("main").unwrap());
-        store.head(&log).await.unwrap();
         let busy = store.own_connection().await.unwrap();
+        store.head(&log).await.unwrap();
         let mut closing = std::pin::pin!(backend.close());
         assert!(futures::poll!(&mut closing).is_pending(), "one is in use");
         assert_eq!(*store.head(&log).await.unwrap_err().kind(), ErrorKind::Unavailable);
         store.keep(busy);
-        closing.await;
         assert_eq!(store.kept.idle.lock().unwrap().connections.len(), 0);
+        closing.await;
     }
 }
