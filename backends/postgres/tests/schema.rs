@@ -179,11 +179,32 @@ async fn assert_plan(store: &PostgresBackend, index: &str, query: &EventQuery) {
     assert!(!plan.contains("Seq Scan on events"), "{plan}");
 }
 
+/// A page costs what is passed over for it; it never sorts all that is behind it.
+async fn assert_no_sort(store: &PostgresBackend) {
+    let (resource, action) = (key("77").resource, ActionName::new("place").unwrap());
+    let actor = Actor::new("user", 7).unwrap();
+    let queries = [
+        EventQuery::new().with_resource(resource.clone()),
+        EventQuery::new().with_action(action.clone()),
+        EventQuery::new().with_action_type(ActionType::Update),
+        EventQuery::new().with_resource(resource.clone()).with_action(action),
+        EventQuery::new().with_resource(resource).with_actor(actor.clone()),
+        EventQuery::new().with_record(key("77")).with_actor(actor),
+    ];
+    for order in [Order::Forward, Order::Backward] {
+        for query in queries.clone().map(|query| query.with_order(order)) {
+            let plan = store.explain(&query).await.unwrap().join("\n");
+            assert!(!plan.contains("Sort") && !plan.contains("Seq Scan on events"), "{query:?}:\n{plan}");
+        }
+    }
+}
+
 /// On a schema that is empty, too: a plan that was made then is used until there are statistics.
 #[tokio::test]
 async fn each_index_is_used_by_its_query() {
     let config = config(server());
     let store = open(server(), &config).await;
+    assert_no_sort(&store).await;
     let of_actor = || EventQuery::new().with_actor(Actor::new("user", 7).unwrap());
     let planned_once = [
         ("events_pkey", EventQuery::new()),
@@ -214,6 +235,7 @@ async fn each_index_is_used_by_its_query() {
     for (index, query) in &planned_once {
         assert_plan(&store, index, query).await;
     }
+    assert_no_sort(&store).await;
     let span = |from: i64, until: i64| {
         let seconds = |seconds: i64| Timestamp::from_seconds(seconds).unwrap();
         EventQuery::new().with_occurred_from(seconds(from)).with_occurred_until(seconds(until))
