@@ -194,12 +194,14 @@ CREATE TYPE @schema@.record_row AS (
 CREATE FUNCTION @schema@.append_batch(
     one bigint, first integer, second integer, in_log bigint, at_version bigint, at_position bigint,
     new_events @schema@.event_row[], records_updated integer, new_records @schema@.record_row[],
-    taken_resource text[], taken_name text[], taken_value text[], taken_owner text[],
-    checked_resource text[], checked_id text[], checked_revision bigint[],
-    relied_subject text[], relied_version bigint[], relied_epoch bigint[],
-    keys_are_new boolean, key_subject text[], key_version bigint[], key_epoch bigint[], key_body bytea[], key_id bytea[], key_id_subject text[]
+    -- What most batches have none of.
+    taken_resource text[] = NULL, taken_name text[] = NULL, taken_value text[] = NULL, taken_owner text[] = NULL,
+    checked_resource text[] = NULL, checked_id text[] = NULL, checked_revision bigint[] = NULL,
+    relied_subject text[] = NULL, relied_version bigint[] = NULL, relied_epoch bigint[] = NULL,
+    keys_are_new boolean = false, key_subject text[] = NULL, key_version bigint[] = NULL, key_epoch bigint[] = NULL,
+    key_body bytea[] = NULL, key_id bytea[] = NULL, key_id_subject text[] = NULL
 ) RETURNS void
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+LANGUAGE plpgsql -- on sessions of the backend's own only, which plan once
 AS $$
 DECLARE
     in_use bigint;

@@ -46,6 +46,14 @@ pub(crate) fn append<'a>(
     add(to, events)?;
     add(to, updated)?;
     add(to, records)?;
+    let is_plain = taken.name.is_empty()
+        && checked.id.is_empty()
+        && relied.subject.is_empty()
+        && keys.subject.is_empty()
+        && key_ids.id.is_empty();
+    if is_plain {
+        return Ok(sqlx::query_with(sql.append_plain(), arguments));
+    }
     add(to, some(taken.resource))?;
     add(to, some(taken.name))?;
     add(to, some(taken.value))?;

@@ -43,6 +43,7 @@ macro_rules! statements {
 statements! {
     add_log = "add_log.sql";
     append_batch = "append_batch.sql";
+    append_plain = "append_plain.sql";
     begin_generation = "begin_generation.sql";
     clear = "clear.sql";
     copy_identities = "copy_identities.sql";
