@@ -201,6 +201,8 @@ mod tests {
             backend.get(&log, std::slice::from_ref(&key)).await.unwrap();
             backend.head(&log).await.unwrap();
         }
+        let of_all = EventQuery::new().with_occurred_from(Timestamp::min()).with_occurred_until(Timestamp::max());
+        backend.read(&log, &of_all).await.unwrap();
         let counted = "SELECT statement, generic_plans, custom_plans FROM pg_prepared_statements
             WHERE generic_plans + custom_plans > 1";
         let rows = backend.store.read(sqlx::query(counted)).await.unwrap();

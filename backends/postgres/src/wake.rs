@@ -80,7 +80,7 @@ impl Store {
 
     async fn notify(&self, hints: HashMap<LogId, Position>) {
         let hints: Vec<String> = hints.iter().map(|(log, position)| hint(log, *position)).collect();
-        let Ok(mut connection) = self.pool.acquire().await else { return };
+        let Ok(mut connection) = self.connection().await else { return };
         let sent =
             sqlx::query(self.sql.notify()).bind(self.schema().as_str()).bind(hints).execute(&mut *connection).await;
         if let Err(error) = sent {

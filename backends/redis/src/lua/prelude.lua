@@ -104,14 +104,14 @@ end
 -- What stands in the way of a change under these lock keys; nil if nothing does. `first` is the place of their number.
 local function gate(tag, head, args, first)
   local count = tonumber(args[first])
-  local fields = { 'v', 'p', 'g', 's', false }
+  local fields = { 'v', 'p', 'g', 's' }
   for i = 1, count do
     local lock = args[first + i]
     local token = redis.call('GET', tag .. ':f:' .. lock)
     if token then return { 'FENCED', lock, token } end
     fields[4 + i] = 'k' .. lock
   end
-  local values = redis.call('HMGET', head, unpack(fields, 1, 4 + count))
+  local values = redis.call('HMGET', head, unpack(fields))
   for i = 1, count do
     if not values[4 + i] then return { 'UNKNOWN', args[first + i] } end
   end
