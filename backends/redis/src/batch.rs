@@ -11,7 +11,7 @@ use rekindle_core::{Error, ErrorKind, Result, codec};
 
 use crate::commit::locks;
 use crate::keys::{Bucket, Tag};
-use crate::rows::{encode_keys, encode_record, head_of_first_event, identity_field};
+use crate::rows::{encode_keys, encode_record, head_of_first_event, head_without_identities, identity_field};
 
 /// Commits beyond so many bytes go by another call. A server takes many more, and would be busy for long.
 pub(crate) const MOST_BYTES: usize = 8 << 20;
@@ -229,16 +229,20 @@ pub(crate) fn write(call: &mut Cmd, tag: &Tag, mode: &str, publish: &str, commit
     let numbers = buckets.numbers();
     let mut forms = Vec::with_capacity(commits.len() * Form::BYTES);
     commits.iter().for_each(|encoded| encoded.form.describe(encoded.commit, &records, &numbers, &mut forms));
-    call.arg(commits.len()).arg(&forms[..]);
+    call.arg(&forms[..]);
     for encoded in commits {
         match (encoded.form, encoded.events.as_slice()) {
-            (Form::New(_, write) | Form::Update(_, write), [event]) => {
-                call.arg(&event[..]).arg(&new_row(write)[..]);
+            (Form::New(_, write), [event]) => {
                 write_keys(call, &subjects, encoded.commit);
+                call.arg(&event[..]).arg(&new_row(write)[..]);
+            }
+            (Form::Update(_, write, before), [event]) => {
+                write_keys(call, &subjects, encoded.commit);
+                call.arg(&event[..]).arg(&new_row(write)[..]).arg(&head_without_identities(before)[..]);
             }
             (Form::Event(_), [event]) => {
-                call.arg(&event[..]);
                 write_keys(call, &subjects, encoded.commit);
+                call.arg(&event[..]);
             }
             _ => write_commit(call, &records, &subjects, encoded, &numbers),
         }
@@ -250,7 +254,8 @@ pub(crate) fn write(call: &mut Cmd, tag: &Tag, mode: &str, publish: &str, commit
 enum Form<'a> {
     Full,
     New(&'a NewEvent, &'a RecordWrite),
-    Update(&'a NewEvent, &'a RecordWrite),
+    /// With the revision before it.
+    Update(&'a NewEvent, &'a RecordWrite, Revision),
     Event(&'a NewEvent),
 }
 
@@ -268,18 +273,18 @@ impl<'a> Form<'a> {
         let Some(write) = write else { return Self::Event(event) };
         match write.expected {
             _ if write.state.as_ref().is_some_and(|state| !state.identities.is_empty()) => Self::Full,
-            Expected::Absent => Self::New(event, write),
-            Expected::Revision(revision) if revision.next() > revision => Self::Update(event, write),
+            Expected::Absent if write.state.is_some() => Self::New(event, write),
+            Expected::Revision(revision) if revision.next() > revision => Self::Update(event, write, revision),
             _ => Self::Full,
         }
     }
 
-    /// Eight bytes: the form, the number of the record, that of the event id, and how many guards and writes of keys follow.
+    /// Eight bytes: the form, the number of the record, that of the event id, and how many guards and writes of keys it has.
     fn describe(self, commit: &Commit, records: &Records<'_>, ids: &HashMap<EventId, usize>, to: &mut Vec<u8>) {
         let (form, event) = match self {
             Self::Full => return to.extend([0; Self::BYTES]),
             Self::New(event, _) => (1, event),
-            Self::Update(event, _) => (2, event),
+            Self::Update(event, ..) => (2, event),
             Self::Event(event) => (3, event),
         };
         let record = records.number(&event.resource, &event.record_id);

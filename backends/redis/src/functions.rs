@@ -10,6 +10,8 @@ use redis::{Cmd, cmd};
 const FILES: &[&str] = &[
     include_str!("lua/prelude.lua"),
     include_str!("lua/keys.lua"),
+    include_str!("lua/batch.lua"),
+    include_str!("lua/decide.lua"),
     include_str!("lua/commit.lua"),
     include_str!("lua/read.lua"),
     include_str!("lua/rebuild.lua"),
@@ -71,7 +73,8 @@ pub(crate) fn load_library() -> Cmd {
     for (function, name) in ALL.iter().zip(NAMES.iter()) {
         let Function { name: callback, flags } = function;
         code.push_str(&format!(
-            "redis.register_function{{ function_name = '{name}', callback = {callback}, flags = {{ {flags} }} }}\n"
+            "redis.register_function{{ function_name = '{name}', flags = {{ {flags} }}, \
+             callback = function(keys, args) ready() return {callback}(keys, args) end }}\n"
         ));
     }
     let mut load = cmd("FUNCTION");
@@ -83,7 +86,7 @@ pub(crate) fn load_library() -> Cmd {
 static SCRIPT: LazyLock<(String, redis::Script)> = LazyLock::new(|| {
     let all: Vec<_> = ALL.iter().map(|function| format!("{0} = {0}", function.name)).collect();
     let code = format!(
-        "{}local functions = {{ {} }}\nlocal name = table.remove(ARGV)\nreturn functions[name](KEYS, ARGV)\n",
+        "{}local functions = {{ {} }}\nlocal name = table.remove(ARGV)\nready()\nreturn functions[name](KEYS, ARGV)\n",
         *BODY,
         all.join(", ")
     );

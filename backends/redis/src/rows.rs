@@ -48,6 +48,15 @@ pub(crate) fn encode_record(revision: Revision, state: Option<&WriteState>) -> V
     row
 }
 
+/// What the row of a record begins with that is there, and has no identities.
+pub(crate) fn head_without_identities(revision: Revision) -> [u8; RECORD_HEAD] {
+    let mut head = [0; RECORD_HEAD];
+    head[0] = VERSION;
+    head[1..9].copy_from_slice(&revision.get().to_be_bytes());
+    head[9] = 1;
+    head
+}
+
 /// The row of an event that came with the first write of its record, up to where the event begins; with room for it.
 pub(crate) fn head_of_first_event() -> Vec<u8> {
     let mut head = Vec::with_capacity(512);

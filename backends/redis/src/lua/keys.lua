@@ -8,8 +8,8 @@ local NO_KEYS = { rows = {} }
 
 -- Reads the rows of the subjects that a batch names. Gives the keys of the batch, and where its arguments go on.
 local function read_keys(tag, args, at)
+  if args[at] == '0' then return NO_KEYS, at + 1 end
   local count = tonumber(args[at])
-  if count == 0 then return NO_KEYS, at + 1 end
   local held = hmget(tag .. ':k', args, at + 1, count)
   -- Subjects are counted from behind `at`. `rows`, `ids` and `born` are what is to be written: in pairs.
   return { args = args, at = at, held = held, rows = {}, ids = {}, born = {} }, at + 1 + count
@@ -20,8 +20,8 @@ end
 local function against_keys(keys, args, at)
   local subject = tonumber(args[at + 1])
   local row, from = keys.held[subject], args[at] == 'g' and 10 or 2
-  if row and (#row < 17 or string.byte(row) ~= 1) then return { 'D', keys.args[keys.at + subject] } end
-  if (row and string.sub(row, from, from + 7) or NONE8) ~= args[at + 2] then return { 'V', keys.args[keys.at + subject] } end
+  if row and (#row < 17 or byte(row) ~= 1) then return { 'D', keys.args[keys.at + subject] } end
+  if (row and sub(row, from, from + 7) or NONE8) ~= args[at + 2] then return { 'V', keys.args[keys.at + subject] } end
   return nil
 end
 
@@ -35,6 +35,6 @@ local function put_keys(keys, args, at)
   keys.held[subject] = row
   rows[#rows + 1], rows[#rows + 2] = name, row
   for first = 1, #new_ids, 32 do
-    ids[#ids + 1], ids[#ids + 2] = string.sub(new_ids, first, first + 31), name
+    ids[#ids + 1], ids[#ids + 2] = sub(new_ids, first, first + 31), name
   end
 end

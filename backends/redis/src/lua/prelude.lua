@@ -10,15 +10,29 @@ local LARGEST = 9007199254740992
 -- How many values are handed to one command: Lua's stack takes no more than 8,000.
 local MANY = 4000
 
--- When a library is loaded, Lua's own libraries are not there yet: they are used in functions only.
 local NONE12 = '\0\0\0\0\0\0\0\0\0\0\0\0'
 local FIRST_OF_CHAIN = '\0\0\0\0\0\0\0\0\0\0\0\1'
 local NONE8 = '\0\0\0\0\0\0\0\0'
 local FIRST = '\0\0\0\0\0\0\0\1'
 
+-- What the functions use of Lua and Redis, as locals: each use of a global would be one or two look-ups. It is not there yet
+-- when a library is loaded, so each function that is called from outside begins with `ready`.
+local call, sub, byte, format, pack, fields_of, floor, min, nils
+local function ready()
+  if call then return end
+  call, sub, byte, format = redis.call, string.sub, string.byte, string.format
+  pack, fields_of, floor, min = struct.pack, struct.unpack, math.floor, math.min
+  nils = { unpack({}, 1, MANY) }
+end
+
+-- A list with room for so many values: one that grows does so again and again.
+local function room_for(count)
+  return { unpack(nils, 1, min(count, MANY)) }
+end
+
 -- A number as text, exactly: Lua's own way cuts it to 14 digits.
 local function decimal(number)
-  return string.format('%d', number)
+  return format('%d', number)
 end
 
 local function corrupt(what)
@@ -36,7 +50,7 @@ end
 local function here(mode, keys)
   if mode ~= 'c' then return true end
   for first = 1, #keys, MANY do
-    local found = redis.pcall('EXISTS', unpack(keys, first, math.min(first + MANY - 1, #keys)))
+    local found = redis.pcall('EXISTS', unpack(keys, first, min(first + MANY - 1, #keys)))
     if type(found) == 'table' then return false end
   end
   return true
@@ -45,10 +59,10 @@ end
 -- The values of `count` fields of a hash, that are in a list from `first` on.
 local function hmget(key, list, first, count)
   if count == 0 then return {} end
-  if count <= MANY then return redis.call('HMGET', key, unpack(list, first, first + count - 1)) end
+  if count <= MANY then return call('HMGET', key, unpack(list, first, first + count - 1)) end
   local all = {}
   for from = first, first + count - 1, MANY do
-    local part = redis.call('HMGET', key, unpack(list, from, math.min(from + MANY, first + count) - 1))
+    local part = call('HMGET', key, unpack(list, from, min(from + MANY, first + count) - 1))
     for i = 1, #part do all[#all + 1] = part[i] end
   end
   return all
@@ -58,23 +72,23 @@ end
 local function with_all(command, key, list)
   local count = #list
   if count <= MANY then
-    if count > 0 then redis.call(command, key, unpack(list)) end
+    if count > 0 then call(command, key, unpack(list)) end
     return
   end
   for from = 1, count, MANY do
-    redis.call(command, key, unpack(list, from, math.min(from + MANY - 1, count)))
+    call(command, key, unpack(list, from, min(from + MANY - 1, count)))
   end
 end
 
 -- The next revision: eight bytes, the highest first. It stops at the greatest.
 local function next_revision(revision)
-  local high, low = struct.unpack('>I4I4', revision)
+  local high, low = fields_of('>I4I4', revision)
   low = low + 1
   if low == 4294967296 then
     if high == 4294967295 then return revision end
     high, low = high + 1, 0
   end
-  return struct.pack('>I4I4', high, low)
+  return pack('>I4I4', high, low)
 end
 
 -- The row of the event at a position; nil if it is not there.
@@ -83,7 +97,7 @@ end
 -- record's event before it (6), that of the landmark before it (6), and the event.
 local function event_row(tag, position)
   local index = position - 1
-  return redis.call('LINDEX', tag .. ':e:' .. decimal(math.floor(index / SEGMENT)), index % SEGMENT) or nil
+  return call('LINDEX', tag .. ':e:' .. decimal(floor(index / SEGMENT)), index % SEGMENT) or nil
 end
 
 -- The head of a log: an error or nil, position, generation, state.
@@ -107,11 +121,11 @@ local function gate(tag, head, args, first)
   local fields = { 'v', 'p', 'g', 's' }
   for i = 1, count do
     local lock = args[first + i]
-    local token = redis.call('GET', tag .. ':f:' .. lock)
+    local token = call('GET', tag .. ':f:' .. lock)
     if token then return { 'FENCED', lock, token } end
     fields[4 + i] = 'k' .. lock
   end
-  local values = redis.call('HMGET', head, unpack(fields))
+  local values = call('HMGET', head, unpack(fields))
   for i = 1, count do
     if not values[4 + i] then return { 'UNKNOWN', args[first + i] } end
   end
@@ -123,15 +137,15 @@ end
 -- A row: its version (1 byte), its revision (8), whether it is there (1); and if it is, the size of its identities (4), the
 -- identities (each a name and a value, each followed by NUL), and its attributes.
 local function is_live(row)
-  return row and string.byte(row, 10) == 1
+  return row and byte(row, 10) == 1
 end
 
 -- The identities of a record, as they are in its row: '' if there are none.
 local function identities(row)
   if not is_live(row) then return '' end
-  local size = struct.unpack('>I4', row, 11)
+  local size = fields_of('>I4', row, 11)
   if size == 0 then return '' end
-  return string.sub(row, 15, 14 + size)
+  return sub(row, 15, 14 + size)
 end
 
 local function each_identity(section)

@@ -5,7 +5,7 @@
 -- Takes: tag; number of resources, for each: its name, number of ids, ids.. Gives the rows, in that order.
 local function get(keys, args)
   local tag = args[1]
-  local damaged, _, generation, state = read_head(redis.call('HMGET', keys[1], 'v', 'p', 'g', 's'))
+  local damaged, _, generation, state = read_head(call('HMGET', keys[1], 'v', 'p', 'g', 's'))
   if damaged then return damaged end
   local out = { state }
   if state == 'b' then return out end
@@ -22,16 +22,16 @@ end
 -- Takes: tag, resource, order ('f' forward, 'b' backward), id to continue behind ('' for none), limit. Gives ids and rows.
 local function list(keys, args)
   local tag, resource, order, cursor = args[1], args[2], args[3], args[4]
-  local damaged, _, generation, state = read_head(redis.call('HMGET', keys[1], 'v', 'p', 'g', 's'))
+  local damaged, _, generation, state = read_head(call('HMGET', keys[1], 'v', 'p', 'g', 's'))
   if damaged then return damaged end
   local out = { state }
   if state == 'b' then return out end
   local live = tag .. ':l:' .. generation .. ':' .. resource
   local ids
   if order == 'f' then
-    ids = redis.call('ZRANGEBYLEX', live, cursor == '' and '-' or '(' .. cursor, '+', 'LIMIT', 0, args[5])
+    ids = call('ZRANGEBYLEX', live, cursor == '' and '-' or '(' .. cursor, '+', 'LIMIT', 0, args[5])
   else
-    ids = redis.call('ZREVRANGEBYLEX', live, cursor == '' and '+' or '(' .. cursor, '-', 'LIMIT', 0, args[5])
+    ids = call('ZREVRANGEBYLEX', live, cursor == '' and '+' or '(' .. cursor, '-', 'LIMIT', 0, args[5])
   end
   local rows = hmget(tag .. ':r:' .. generation .. ':' .. resource, ids, 1, #ids)
   for i = 1, #ids do
@@ -44,17 +44,17 @@ end
 -- Takes: tag, resource, identity. Gives the owner's id and row, or nothing more.
 local function find(keys, args)
   local tag, resource = args[1], args[2]
-  local damaged, _, generation, state = read_head(redis.call('HMGET', keys[1], 'v', 'p', 'g', 's'))
+  local damaged, _, generation, state = read_head(call('HMGET', keys[1], 'v', 'p', 'g', 's'))
   if damaged then return damaged end
   if state == 'b' then return { state } end
-  local owner = redis.call('HGET', tag .. ':u:' .. generation .. ':' .. resource, args[3])
+  local owner = call('HGET', tag .. ':u:' .. generation .. ':' .. resource, args[3])
   if not owner then return { state } end
-  return { state, owner, redis.call('HGET', tag .. ':r:' .. generation .. ':' .. resource, owner) }
+  return { state, owner, call('HGET', tag .. ':r:' .. generation .. ':' .. resource, owner) }
 end
 
 -- Takes: tag, event id's bucket, event id. Gives its position and row, or nothing.
 local function event(_, args)
-  local position = redis.call('HGET', args[1] .. ':i:' .. args[2], args[3])
+  local position = call('HGET', args[1] .. ':i:' .. args[2], args[3])
   if not position then return {} end
   return { position, event_row(args[1], tonumber(position)) }
 end
@@ -64,9 +64,9 @@ end
 -- Each event of a record points to the one before it, and to the landmark before it; so the way to any of them is short.
 local function history(_, args)
   local tag, first, last, limit = args[1], tonumber(args[4]), tonumber(args[5]), tonumber(args[7])
-  local chain = redis.call('HGET', tag .. ':c:' .. args[2], args[3])
+  local chain = call('HGET', tag .. ':c:' .. args[2], args[3])
   if not chain then return {} end
-  local newest, landmark = struct.unpack('>I6I6', chain)
+  local newest, landmark = fields_of('>I6I6', chain)
   local missing
   local function row_at(position)
     local row = event_row(tag, position)
@@ -84,7 +84,7 @@ local function history(_, args)
       if at <= last then break end
       local row = row_at(at)
       if not row then break end
-      local previous, before = struct.unpack('>I6I6', row, 10)
+      local previous, before = fields_of('>I6I6', row, 10)
       landmark = before
       at = (before >= last and before ~= 0) and before or previous
       if at == 0 then break end
@@ -94,7 +94,7 @@ local function history(_, args)
       if not row then break end
       out[#out + 1] = decimal(at)
       out[#out + 1] = row
-      at = struct.unpack('>I6', row, 10)
+      at = fields_of('>I6', row, 10)
     end
   else
     -- Down from landmark to landmark, then up again, one stretch after the other.
@@ -102,7 +102,7 @@ local function history(_, args)
     while at ~= 0 and at >= first and not missing do
       landmarks[#landmarks + 1] = at
       local row = row_at(at)
-      if row then at = struct.unpack('>I6', row, 16) end
+      if row then at = fields_of('>I6', row, 16) end
     end
     local below, next_landmark = 0, #landmarks
     while not missing and #out < 2 * limit do
@@ -115,7 +115,7 @@ local function history(_, args)
           stretch[#stretch + 1] = row
           stretch[#stretch + 1] = decimal(from)
         end
-        from = struct.unpack('>I6', row, 10)
+        from = fields_of('>I6', row, 10)
       end
       for i = #stretch, 1, -1 do
         if #out < 2 * limit then out[#out + 1] = stretch[i] end

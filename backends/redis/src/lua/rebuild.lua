@@ -10,26 +10,26 @@ local function begin_rebuild(keys, args)
   local damaged, _, in_use, state = read_head(values)
   if damaged then return damaged end
   local token, lease, place = args[at], args[at + 1], args[at + 2] == 'place'
-  local running = redis.call('GET', tag .. ':b')
-  local newest, left = unpack(redis.call('HMGET', head, 'n', 'r'))
+  local running = call('GET', tag .. ':b')
+  local newest, left = unpack(call('HMGET', head, 'n', 'r'))
   -- Its own token: it was begun before, and the answer was lost.
   if running == token then return { 'BEGUN', left } end
   if running then return { 'RUNNING', running } end
   local generation = decimal(math.max(tonumber(newest or '0'), tonumber(in_use)) + 1)
   if not here(args[2], { head, tag .. ':b', tag .. ':x' }) then return moving() end
-  if left then redis.call('SADD', tag .. ':x', left) end
-  redis.call('HSET', head, 'v', '1', 'n', generation, 'r', generation)
+  if left then call('SADD', tag .. ':x', left) end
+  call('HSET', head, 'v', '1', 'n', generation, 'r', generation)
   if place and state ~= 'b' then
-    redis.call('HSET', head, 's', 'b')
-    redis.call('SADD', tag .. ':x', in_use)
+    call('HSET', head, 's', 'b')
+    call('SADD', tag .. ':x', in_use)
   end
-  redis.call('SET', tag .. ':b', token, 'PX', lease)
+  call('SET', tag .. ':b', token, 'PX', lease)
   return { 'BEGUN', generation }
 end
 
 -- Whether the rebuild with this token runs.
 local function running(tag, token)
-  return redis.call('GET', tag .. ':b') == token
+  return call('GET', tag .. ':b') == token
 end
 
 -- Takes: tag, generation, token; number of resources, for each: its name, number of ids, ids.. Gives 'OVER', or 'ROWS' and
@@ -60,7 +60,7 @@ local function load(_, args)
     if before[i] then
       for identity in each_identity(identities(before[i])) do
         local owner = owners[identity]
-        if owner == nil then owner = redis.call('HGET', unique, identity) end
+        if owner == nil then owner = call('HGET', unique, identity) end
         if owner == args[6 + i] then
           owners[identity] = false
           identified = true
@@ -97,7 +97,7 @@ local function load(_, args)
     end
   end
   if not here(args[2], { rows, live, unique, names }) then return moving() end
-  redis.call('SADD', names, resource)
+  call('SADD', names, resource)
   with_all('HSET', rows, set)
   with_all('ZADD', live, born)
   with_all('ZREM', live, died)
@@ -110,21 +110,21 @@ end
 -- Gives 'DONE', 'OVER', or 'ABOVE' and the position of the log.
 local function finish_rebuild(keys, args)
   local head, tag, generation, through = keys[1], args[1], args[3], args[7]
-  local damaged, position, in_use = read_head(redis.call('HMGET', head, 'v', 'p', 'g', 's'))
+  local damaged, position, in_use = read_head(call('HMGET', head, 'v', 'p', 'g', 's'))
   if damaged then return damaged end
   -- The numbers of generations are never used again: it was done before, and the answer was lost.
   if in_use == generation then return { 'DONE' } end
-  if not running(tag, args[4]) or redis.call('GET', tag .. ':f:' .. args[5]) ~= args[6] then
+  if not running(tag, args[4]) or call('GET', tag .. ':f:' .. args[5]) ~= args[6] then
     return { 'OVER' }
   end
   -- As text: a position may be larger than a double can tell.
   local at = decimal(position)
   if #through > #at or (#through == #at and through > at) then return { 'ABOVE', at } end
   if not here(args[2], { head, tag .. ':b', tag .. ':x' }) then return moving() end
-  redis.call('HSET', head, 'g', generation, 's', through == at and 'l' or 'w' .. through)
-  redis.call('HDEL', head, 'r')
-  redis.call('SADD', tag .. ':x', in_use)
-  redis.call('DEL', tag .. ':b')
+  call('HSET', head, 'g', generation, 's', through == at and 'l' or 'w' .. through)
+  call('HDEL', head, 'r')
+  call('SADD', tag .. ':x', in_use)
+  call('DEL', tag .. ':b')
   return { 'DONE' }
 end
 
@@ -133,9 +133,9 @@ local function abandon_rebuild(keys, args)
   local tag = args[1]
   if not running(tag, args[4]) then return { 'OVER' } end
   if not here(args[2], { keys[1], tag .. ':b', tag .. ':x' }) then return moving() end
-  redis.call('HDEL', keys[1], 'r')
-  redis.call('SADD', tag .. ':x', args[3])
-  redis.call('DEL', tag .. ':b')
+  call('HDEL', keys[1], 'r')
+  call('SADD', tag .. ':x', args[3])
+  call('DEL', tag .. ':b')
   return { 'DONE' }
 end
 
@@ -147,34 +147,34 @@ local function clear(keys, args)
   if refused then return refused end
   local damaged, position, in_use, state = read_head(values)
   if damaged then return damaged end
-  local rebuild = redis.call('GET', tag .. ':b')
+  local rebuild = call('GET', tag .. ':b')
   if rebuild then return { 'RUNNING', rebuild } end
   if state == 'b' then return { 'DONE', 0 } end
   local count = 0
-  for _, resource in ipairs(redis.call('SMEMBERS', tag .. ':g:' .. in_use)) do
-    count = count + redis.call('ZCARD', tag .. ':l:' .. in_use .. ':' .. resource)
+  for _, resource in ipairs(call('SMEMBERS', tag .. ':g:' .. in_use)) do
+    count = count + call('ZCARD', tag .. ':l:' .. in_use .. ':' .. resource)
   end
-  local newest = redis.call('HGET', head, 'n')
+  local newest = call('HGET', head, 'n')
   local generation = decimal(math.max(tonumber(newest or '0'), tonumber(in_use)) + 1)
   if not here(args[2], { head, tag .. ':x' }) then return moving() end
-  redis.call('HSET', head, 'v', '1', 'g', generation, 'n', generation)
-  if position > 0 then redis.call('HSET', head, 's', 'w0') end
-  redis.call('SADD', tag .. ':x', in_use)
+  call('HSET', head, 'v', '1', 'g', generation, 'n', generation)
+  if position > 0 then call('HSET', head, 's', 'w0') end
+  call('SADD', tag .. ':x', in_use)
   return { 'DONE', count }
 end
 
 -- Removes a part of what is not in use. Takes: tag, mode. Gives whether there is more.
 local function sweep(keys, args)
   local tag = args[1]
-  local generation = redis.call('SRANDMEMBER', tag .. ':x')
+  local generation = call('SRANDMEMBER', tag .. ':x')
   if not generation then return 0 end
-  local in_use, state, loading = unpack(redis.call('HMGET', keys[1], 'g', 's', 'r'))
+  local in_use, state, loading = unpack(call('HMGET', keys[1], 'g', 's', 'r'))
   if (generation == (in_use or '0') and state ~= 'b') or generation == loading then
-    redis.call('SREM', tag .. ':x', generation)
+    call('SREM', tag .. ':x', generation)
     return 1
   end
   local names = tag .. ':g:' .. generation
-  local resources = redis.call('SRANDMEMBER', names, 20)
+  local resources = call('SRANDMEMBER', names, 20)
   local gone = {}
   for _, resource in ipairs(resources) do
     local of = ':' .. generation .. ':' .. resource
@@ -183,8 +183,8 @@ local function sweep(keys, args)
   gone[#gone + 1], gone[#gone + 2] = names, tag .. ':x'
   if not here(args[2], gone) then return moving() end
   gone[#gone], gone[#gone - 1] = nil, nil
-  if #gone > 0 then redis.call('UNLINK', unpack(gone)) end
+  if #gone > 0 then call('UNLINK', unpack(gone)) end
   with_all('SREM', names, resources)
-  if #resources < 20 then redis.call('SREM', tag .. ':x', generation) end
+  if #resources < 20 then call('SREM', tag .. ':x', generation) end
   return 1
 end

@@ -8,7 +8,7 @@ redis.register_function('bench_raw', function(keys, args)
   for i = 1, count do
     local at = 6 * i
     rows[i] = args[at]
-    ids[2 * i - 1], ids[2 * i] = args[at + 2], string.format('%.0f', position + i)
+    ids[2 * i - 1], ids[2 * i] = args[at + 2], string.format('%d', position + i)
     chains[2 * i - 1], chains[2 * i] = args[at + 3], args[at + 4]
     records[2 * i - 1], records[2 * i] = args[at + 3], args[at + 5]
     live[2 * i - 1], live[2 * i] = 0, args[at + 3]
@@ -18,6 +18,6 @@ redis.register_function('bench_raw', function(keys, args)
   redis.call('HSET', tag .. ':c:' .. resource, unpack(chains))
   redis.call('HSET', tag .. ':r:0:' .. resource, unpack(records))
   redis.call('ZADD', tag .. ':l:0:' .. resource, unpack(live))
-  redis.call('HSET', keys[1], 'p', string.format('%.0f', position + count))
+  redis.call('HSET', keys[1], 'p', string.format('%d', position + count))
   return count
 end)
