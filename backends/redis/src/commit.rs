@@ -172,6 +172,12 @@ fn replicated_or_open(answer: Result<Committed>, replicated: bool) -> Result<Com
 
 /// The runs of a batch: those of one inner list follow each other, in the order of the batch.
 fn runs(batch: &[Commit], is_open: impl Fn(usize) -> bool) -> Vec<Vec<Run>> {
+    if let Some(Commit { log, .. }) = batch.first()
+        && batch.iter().all(|commit| commit.log == *log)
+    {
+        let places: Vec<_> = (0..batch.len()).filter(|place| is_open(*place)).collect();
+        return if places.is_empty() { Vec::new() } else { vec![vec![Run { log: log.clone(), places }]] };
+    }
     let mut group_of_log: HashMap<&LogId, usize> = HashMap::new();
     let mut group_of_lock: HashMap<LockKey, usize> = HashMap::new();
     let mut groups: Vec<BTreeSet<usize>> = Vec::new();

@@ -35,6 +35,7 @@ mod keys;
 mod lease;
 mod link;
 mod lock;
+mod names;
 mod read;
 mod rebuild;
 mod resource_store;
