@@ -9,6 +9,9 @@ use rekindle_core::types::{Change, Check, EventId, RecordId, ResourceName, Subje
 use crate::batch::{Encoded, changes};
 use crate::keys::Bucket;
 
+/// So many things are searched one by one: most batches have few, and hashing them takes longer.
+const FEW: usize = 32;
+
 /// Things in groups, each once.
 struct Groups<G, T> {
     all: Vec<Group<G, T>>,
@@ -20,9 +23,32 @@ struct Groups<G, T> {
 pub(crate) struct Group<G, T> {
     pub(crate) name: G,
     pub(crate) things: Vec<T>,
+    /// The places of the things, once they are more than a few.
     places: HashMap<T, usize>,
     /// The number of its first thing.
     first: usize,
+}
+
+impl<G, T: Copy + Eq + Hash> Group<G, T> {
+    fn new(name: G) -> Self {
+        Self { name, things: Vec::new(), places: HashMap::new(), first: 0 }
+    }
+
+    fn add(&mut self, thing: T) -> usize {
+        let next = self.things.len();
+        let place = if next <= FEW {
+            self.things.iter().position(|other| *other == thing).unwrap_or(next)
+        } else {
+            if self.places.is_empty() {
+                self.places = self.things.iter().copied().zip(0..).collect();
+            }
+            *self.places.entry(thing).or_insert(next)
+        };
+        if place == next {
+            self.things.push(thing);
+        }
+        place
+    }
 }
 
 /// The place of a group, and that of a thing in it.
@@ -36,7 +62,7 @@ impl<G: Copy + Eq + Hash, T: Copy + Eq + Hash> Groups<G, T> {
     fn group(&mut self, name: G) -> usize {
         if self.all.get(self.latest).is_none_or(|latest| latest.name != name) {
             self.latest = *self.places.entry(name).or_insert_with(|| {
-                self.all.push(Group { name, things: Vec::new(), places: HashMap::new(), first: 0 });
+                self.all.push(Group::new(name));
                 self.all.len() - 1
             });
         }
@@ -45,13 +71,7 @@ impl<G: Copy + Eq + Hash, T: Copy + Eq + Hash> Groups<G, T> {
 
     fn add(&mut self, name: G, thing: T) -> Place {
         let at = self.group(name);
-        let Some(group) = self.all.get_mut(at) else { return (at, 0) };
-        let next = group.things.len();
-        let place = *group.places.entry(thing).or_insert(next);
-        if place == next {
-            group.things.push(thing);
-        }
-        (at, place)
+        (at, self.all.get_mut(at).map_or(0, |group| group.add(thing)))
     }
 
     /// Numbers the things over all groups.
