@@ -9,6 +9,7 @@ local STRIDE = 64
 local LARGEST = 9007199254740992
 -- How many values are handed to one command: Lua's stack takes no more than 8,000.
 local MANY = 4000
+local ROOM = 128
 
 local NONE12 = '\0\0\0\0\0\0\0\0\0\0\0\0'
 local FIRST_OF_CHAIN = '\0\0\0\0\0\0\0\0\0\0\0\1'
@@ -22,12 +23,12 @@ local function ready()
   if call then return end
   call, sub, byte, format = redis.call, string.sub, string.byte, string.format
   pack, fields_of, floor, min = struct.pack, struct.unpack, math.floor, math.min
-  nils = { unpack({}, 1, MANY) }
+  nils = { unpack({}, 1, ROOM) }
 end
 
--- A list with room for so many values: one that grows does so again and again.
+-- A list with room for so many values, or for `ROOM`: one that begins without grows again and again.
 local function room_for(count)
-  return { unpack(nils, 1, min(count, MANY)) }
+  return { unpack(nils, 1, min(count, ROOM)) }
 end
 
 -- A number as text, exactly: Lua's own way cuts it to 14 digits.
