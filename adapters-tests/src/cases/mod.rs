@@ -3,6 +3,7 @@
 mod append;
 mod asynchronous;
 mod atomicity;
+mod batches;
 mod concurrency;
 mod crash;
 mod idempotency;
@@ -278,6 +279,9 @@ macro_rules! __cases {
                 nothing_is_sealed_by_a_key_that_another_handle_destroyed: records ["82a"];
                 an_update_that_races_a_forget_lands_before_it_or_is_refused: records ["82a"];
                 a_missing_key_is_never_read_as_a_destroyed_one: records ["82b"];
+            }
+            batches {
+                random_batches_equal_the_model: records ["3", "11", "14", "20", "21a", "27", "30", "32", "58", "86"];
             }
             random {
                 random_sequences_equal_the_model: records ["14", "25", "27", "30", "32", "63", "64", "67", "86"];

@@ -11,7 +11,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use rekindle_core::ErrorKind;
 use rekindle_core::store::{EventStoreExt, LogState, RebuildMode, Store};
 use rekindle_core::types::{
-    Check, Commit, EventQuery, Expected, KeyId, KeyRow, KeyVersion, LogId, Order, Position, RecordId, Revision,
+    Check, Commit, Committed, EventQuery, Expected, KeyId, KeyRow, KeyVersion, LogId, Order, Position, RecordId,
+    Revision,
 };
 
 use crate::fixture::Backend;
@@ -146,6 +147,15 @@ fn logs() -> [LogId; 3] {
 }
 
 pub(crate) async fn random_sequences_equal_the_model(backend: Backend) {
+    hold(steps(), move |steps| run(backend, steps)).await;
+}
+
+/// Makes random sequences, and runs each. A run that panics is made as short as it can be.
+pub(super) async fn hold<S, Fut>(sequences: S, run: impl Fn(S::Value) -> Fut + Send + 'static)
+where
+    S: Strategy + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
     let seed = std::env::var("REKINDLE_CONFORMANCE_SEED")
         .map_or(SEED, |text| text.parse().expect("REKINDLE_CONFORMANCE_SEED is a number"));
     let mut bytes = [0; 32];
@@ -155,17 +165,16 @@ pub(crate) async fn random_sequences_equal_the_model(backend: Backend) {
     // The runner blocks, so it has a thread of its own, and the sequences stay on the runtime.
     let runtime = tokio::runtime::Handle::current();
     let ran = tokio::task::spawn_blocking(move || {
-        runner.run(&steps(), |steps| {
-            let sequence = runtime.spawn(async move { run(backend, steps).await });
-            runtime.block_on(sequence).map_err(|panic| TestCaseError::fail(panic.to_string()))
+        let ran = runner.run(&sequences, |sequence| {
+            runtime.block_on(runtime.spawn(run(sequence))).map_err(|panic| TestCaseError::fail(panic.to_string()))
+        });
+        ran.map_err(|error| match error {
+            TestError::Fail(reason, steps) => format!("{reason}\nthe shortest sequence that fails: {steps:#?}"),
+            TestError::Abort(reason) => reason.to_string(),
         })
     });
-    match ran.await.unwrap() {
-        Ok(()) => {}
-        Err(TestError::Fail(reason, steps)) => {
-            panic!("with seed {seed}: {reason}\nthe shortest sequence that fails: {steps:#?}")
-        }
-        Err(TestError::Abort(reason)) => panic!("with seed {seed}: {reason}"),
+    if let Err(reason) = ran.await.unwrap() {
+        panic!("with seed {seed}: {reason}");
     }
 }
 
@@ -270,6 +279,15 @@ fn new_key(subject: u8, epoch: u64) -> KeyId {
 
 async fn commit_both(store: &Arc<dyn Store>, model: &mut Model, batch: Vec<Commit>) {
     let expected: Vec<_> = batch.iter().map(|commit| model.commit(commit)).collect();
+    assert_answers(store, batch, &expected).await;
+}
+
+/// Makes a batch that the model has made, and asserts that the store answers the same.
+pub(super) async fn assert_answers(
+    store: &Arc<dyn Store>,
+    batch: Vec<Commit>,
+    expected: &[Result<Committed, ErrorKind>],
+) {
     let answers: Vec<_> = store
         .commit(batch.clone().into())
         .await
@@ -277,7 +295,7 @@ async fn commit_both(store: &Arc<dyn Store>, model: &mut Model, batch: Vec<Commi
         .map(|answer| answer.map_err(|error| error.kind().clone()))
         .collect();
     assert_eq!(answers.len(), expected.len(), "one answer for each commit");
-    for (nth, (answer, expected)) in answers.iter().zip(&expected).enumerate() {
+    for (nth, (answer, expected)) in answers.iter().zip(expected).enumerate() {
         // Of several identities that are taken, any may be named.
         let same = match (answer, expected) {
             (Err(ErrorKind::IdentityTaken { .. }), Err(ErrorKind::IdentityTaken { .. })) => true,

@@ -228,3 +228,26 @@ impl<'a> Names<'a> {
         self.numbers.get(subject).copied().unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thing_has_one_number_however_many_there_are() {
+        let mut groups = Groups::new();
+        let mut places = Vec::new();
+        for round in 0..2 {
+            for thing in 0..3 * FEW {
+                let place = groups.add(thing % 2, thing);
+                assert!(round == 0 || places[thing] == place, "{thing} has two places");
+                places.push(place);
+            }
+        }
+        groups.number();
+        let mut numbers: Vec<_> = places[..3 * FEW].iter().map(|place| groups.number_of(*place)).collect();
+        assert_eq!(numbers[..4], [1, 3 * FEW / 2 + 1, 2, 3 * FEW / 2 + 2], "they are numbered by group");
+        numbers.sort_unstable();
+        assert_eq!(numbers, (1..=3 * FEW).collect::<Vec<_>>());
+    }
+}
