@@ -46,7 +46,11 @@ faults! {
         "vault::equal_plaintexts_give_different_ciphertexts", "vault::a_changed_character_of_a_sealed_attribute_is_refused";
     a_change_without_its_event: ChangeWithoutEvent is found by "atomicity::every_change_has_its_event", "atomicity::the_log_folds_to_the_records";
     a_gap_between_positions: PositionGap is found by "append::positions_are_dense_from_1", "random::random_sequences_equal_the_model";
-    the_order_of_a_batch_lost: BatchOrderLost is found by "append::a_batch_keeps_its_input_order", "concurrency::a_commit_sees_those_before_in_its_batch";
+    the_order_of_a_batch_lost: BatchOrderLost is found by "append::a_batch_keeps_its_input_order", "concurrency::a_commit_sees_those_before_in_its_batch",
+        "batches::random_batches_equal_the_model";
+    a_history_that_a_batch_cuts: HistoryCutByBatch is found by "batches::random_batches_equal_the_model";
+    a_record_made_again_in_its_batch_that_is_not_listed: RemadeInBatchNotListed is found by
+        "batches::random_batches_equal_the_model";
     a_failure_that_spreads: FailureSpreads is found by
         "atomicity::a_failure_in_a_batch_stays_its_own", "random::random_sequences_equal_the_model",
         "key_commits::a_commit_sees_the_keys_of_those_before_in_its_batch";

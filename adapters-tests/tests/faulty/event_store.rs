@@ -1,5 +1,6 @@
 //! The faults of the write path and of the log.
 
+use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ impl EventStore for Faulty {
     }
 
     async fn commit(&self, batch: Arc<[Commit]>) -> Vec<Result<Committed>> {
-        let mut batch = batch.to_vec();
+        let (asked, mut batch) = (Arc::clone(&batch), batch.to_vec());
         for commit in &mut batch {
             self.change(commit);
             self.memory().logs.insert(commit.log.clone(), commit.lock);
@@ -63,6 +64,7 @@ impl EventStore for Faulty {
                 answers
             }
         };
+        self.after_batch(&asked, &answers);
         answers
             .into_iter()
             .map(|answer| answer.map(|committed| self.shifted(committed)).map_err(|error| self.told(error)))
@@ -88,6 +90,9 @@ impl EventStore for Faulty {
         let mut page = self.inner.read(&self.log(log), &query).await?;
         if self.has(Fault::LimitBeforeFilter) {
             page.items.retain(|event| asked.matches(event));
+        }
+        if query.resource.is_some() && query.record_id.is_some() {
+            page.items.retain(|event| !self.memory().no_history.contains(&(log.clone(), event.position)));
         }
         for event in &mut page.items {
             event.position = self.shift(event.position);
@@ -178,6 +183,29 @@ impl Faulty {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Breaks what is read of a batch that was made.
+    fn after_batch(&self, batch: &[Commit], answers: &[Result<Committed>]) {
+        let (mut last, mut destroyed) = (HashMap::new(), HashSet::new());
+        for (commit, committed) in
+            batch.iter().zip(answers).filter_map(|(commit, made)| Some((commit, made.as_ref().ok()?)))
+        {
+            for (event, stored) in commit.events().zip(&committed.events) {
+                let before = last.insert((commit.log.clone(), event.key()), stored.position);
+                if let Some(before) = before.filter(|_| self.has(Fault::HistoryCutByBatch)) {
+                    self.memory().no_history.insert((commit.log.clone(), before));
+                }
+            }
+            for write in commit.writes() {
+                let record = (commit.log.clone(), write.key.clone());
+                if write.state.is_none() {
+                    destroyed.insert(record);
+                } else if destroyed.contains(&record) && self.has(Fault::RemadeInBatchNotListed) {
+                    self.memory().unlisted.insert(record);
+                }
+            }
         }
     }
 

@@ -9,7 +9,9 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rekindle_conformance::{Fixture, Limits, Store, async_trait};
-use rekindle_core::types::{Commit, Identity, KeyId, KeyRow, LockKey, LogId, Record, RecordId, RecordKey, Subject};
+use rekindle_core::types::{
+    Commit, Identity, KeyId, KeyRow, LockKey, LogId, Position, Record, RecordId, RecordKey, Subject,
+};
 use rekindle_memory::{MemoryBackend, MemoryConfig};
 
 /// What is broken.
@@ -27,6 +29,10 @@ pub(crate) enum Fault {
     PositionGap,
     /// The commits of a batch are made from the last to the first.
     BatchOrderLost,
+    /// The history of a record has the last of its events of each batch.
+    HistoryCutByBatch,
+    /// A record that is destroyed and made again in one batch is not listed.
+    RemadeInBatchNotListed,
     /// What follows a failed commit in its batch fails, too.
     FailureSpreads,
     /// A failed commit leaves its first event.
@@ -152,6 +158,9 @@ struct Memory {
     /// The revision at which a record was destroyed last.
     destroyed: HashMap<(LogId, RecordKey), u64>,
     cleared: HashSet<LogId>,
+    /// The events that are in no history, and the records that are in no list.
+    no_history: HashSet<(LogId, Position)>,
+    unlisted: HashSet<(LogId, RecordKey)>,
     /// The ids that were new in a row last, and each row as it was when an id was new in it.
     newest_ids: HashMap<(LogId, Subject), Vec<KeyId>>,
     rows_by_id: HashMap<(LogId, KeyId), KeyRow>,

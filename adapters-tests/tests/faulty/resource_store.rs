@@ -43,6 +43,7 @@ impl ResourceStore for Faulty {
             let last = self.inner.get_one(log, &RecordKey::new(resource, id).unwrap()).await?;
             page.items = last.into_iter().chain(page.items).take(query.limit).collect();
         }
+        page.items.retain(|record| !self.memory().unlisted.contains(&(log.clone(), record.key.clone())));
         page.items = page.items.into_iter().map(|record| self.shown(log, record)).collect();
         Ok(page)
     }
