@@ -6,9 +6,9 @@
 --   number of resources, for each: its name, what is asked of it, number of records, record ids..;
 --   number of subjects, subjects..;
 --   the forms of the commits, and for each commit what its form says.
--- The forms are one value, with 8 bytes for each commit: the form (1), a record (3), an event id (3), and a number of guards and
--- writes of keys (1); all 0 for a commit in full. A commit of one change without identities, and without checks but those of
--- keys, is mostly of another form. Its guards and its writes of keys come first, and then:
+-- The forms are one value, with 8 bytes for each commit: the form (1), a record (3), an event id (3), and a number of guards
+-- and writes of keys (1); all 0 for a commit in full. A commit of one change without identities, and without checks but those
+-- of keys, is mostly of another form. Its guards and its writes of keys come first, and then:
 --   new: an event of a record that is not to be there, and the write that makes it. The event's row as it is if it is the
 --     record's first, and the record's new row;
 --   update: an event, and a write that expects a revision. The event, the record's new row, and the 14 bytes that the row

@@ -1,8 +1,8 @@
 -- Makes a batch of commits to one log.
 --
 -- It answers with one value for each commit: the position of its only event, if the record got the revision that is in its
--- row; text (16 bytes for each event: position, revision); or why it was refused. If all are positions, and follow each other, it
--- answers with the first of them.
+-- row; text (16 bytes for each event: position, revision); or why it was refused. If all are positions, and follow each other,
+-- it answers with the first of them.
 
 -- The segments of the log that take the batch's events, each with its part of them; nil and an error if the log is damaged.
 local function segments_of(batch)

@@ -78,7 +78,8 @@ local function put(batch, record, row)
   end
 end
 
--- What keeps the guards and the writes of keys before `following` from being as they say, as it is answered; nil if nothing does.
+-- What keeps the guards and the writes of keys before `following` from being as they say, as it is answered; nil if nothing
+-- does.
 local function against_all_keys(vault, args, at, following)
   while at < following do
     local answer = against_keys(vault, args, at)
@@ -97,8 +98,7 @@ end
 
 -- Makes a commit of any kind. Gives its answer, or nil and an error of the whole call.
 local function make(batch, args, at, checks, changes, accepts)
-  local first_check, answer = at, nil
-  local behind_keys = at
+  local first_check, behind_keys = at, at
   for _ = 1, checks do
     local kind = args[at]
     at = at + STEP[kind]
@@ -118,10 +118,7 @@ local function make(batch, args, at, checks, changes, accepts)
         if not row then
           return nil, corrupt('an event id is known, and its event is not there: ' .. decimal(position))
         end
-        if sub(row, 22) ~= args[at + 3] then
-          answer = { 'U', change - 1, decimal(position) }
-          break
-        end
+        if sub(row, 22) ~= args[at + 3] then return { 'U', change - 1, decimal(position) } end
         same[#same + 1] = pack('>I8', position) .. sub(row, 2, 9)
       else
         unknown = change
@@ -129,7 +126,6 @@ local function make(batch, args, at, checks, changes, accepts)
     end
     at = at + STEP[kind]
   end
-  if answer then return answer end
   if same then return unknown and { 'P', unknown - 1 } or table.concat(same) end
 
   -- The state of the log.
@@ -141,7 +137,7 @@ local function make(batch, args, at, checks, changes, accepts)
   end
 
   -- The checks. No commit names a subject twice, so what it writes of keys is set once it succeeds.
-  answer = against_all_keys(batch.vault, args, first_check, behind_keys)
+  local answer = against_all_keys(batch.vault, args, first_check, behind_keys)
   if answer then return answer end
   local rows_of = batch.rows_of
   at = first_check

@@ -9,6 +9,7 @@ local STRIDE = 64
 local LARGEST = 9007199254740992
 -- How many values are handed to one command: Lua's stack takes no more than 8,000.
 local MANY = 4000
+-- How many values a list that will grow has room for at most.
 local ROOM = 128
 
 local NONE12 = '\0\0\0\0\0\0\0\0\0\0\0\0'
@@ -26,7 +27,7 @@ local function ready()
   nils = { unpack({}, 1, ROOM) }
 end
 
--- A list with room for so many values, or for `ROOM`: one that begins without grows again and again.
+-- An empty list with room for so many values: one without would be made larger again and again.
 local function room_for(count)
   return { unpack(nils, 1, min(count, ROOM)) }
 end
