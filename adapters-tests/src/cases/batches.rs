@@ -42,6 +42,8 @@ enum Kind {
     Destroy,
     /// An event alone.
     Note,
+    /// A write alone.
+    Silent,
     /// Expects what is not so.
     Wrong,
 }
@@ -51,6 +53,7 @@ fn planned() -> impl Strategy<Value = Planned> {
         8 => option::weighted(0.2, 0..EMAILS).prop_map(|email| Kind::Write { email }),
         3 => any::<bool>().prop_map(|_| Kind::Destroy),
         2 => any::<bool>().prop_map(|_| Kind::Note),
+        1 => any::<bool>().prop_map(|_| Kind::Silent),
         1 => any::<bool>().prop_map(|_| Kind::Wrong),
     ];
     (0..RESOURCES.len(), 0..IDS.len(), option::weighted(0.9, 0..2_u8), kind, 0..12_u8)
@@ -89,7 +92,7 @@ fn build(model: &Model, planned: &Planned) -> Commit {
     let n = now.events.len() as u64;
     let mut change = match &planned.kind {
         Kind::Note => note(id, n),
-        Kind::Write { email: None } => change(id, right, Some(state(n))),
+        Kind::Write { email: None } | Kind::Silent => change(id, right, Some(state(n))),
         Kind::Write { email: Some(email) } => change(id, right, Some(owning(n, &[&email.to_string()]))),
         Kind::Destroy => change(id, there.map_or(Expected::Any, Expected::Revision), None),
         Kind::Wrong => {
@@ -100,6 +103,9 @@ fn build(model: &Model, planned: &Planned) -> Commit {
     move_to(&mut change, &key.resource);
     if let Some(event) = &mut change.event {
         event.id = id_of(planned.minute);
+    }
+    if matches!(planned.kind, Kind::Silent) {
+        change.event = None;
     }
     commit(&log(), vec![change])
 }
