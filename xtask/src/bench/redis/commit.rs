@@ -11,13 +11,15 @@ use rekindle::types::Commit;
 use rekindle_test_servers::{Redis, fresh_prefix};
 
 use super::super::Options;
-use super::super::commit::{record, warm_up};
+use super::super::commit::record;
 use super::super::report::{Report, Result, ratios};
 use super::raw::Rows;
 
 pub(super) async fn run(server: &Redis, aof: &str, options: &Options, report: &mut Report) -> Result<()> {
     for &callers in &options.callers {
-        let (commits, warm_up) = ((callers * 400).clamp(4_000, 60_000), warm_up(callers));
+        // A tenth of a second of either would measure how a small log grows.
+        let commits = (callers * 2_000).clamp(4_000, 60_000);
+        let warm_up = commits / 10;
         let (mut ours, mut alone, mut raw, mut grouped) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut p50, mut p99) = (Vec::new(), Vec::new());
         for round in 0..=options.rounds {
