@@ -18,8 +18,9 @@ pub struct RedisConfig {
     pub durability: Option<Durability>,
     /// The replicas that must have a commit before it is answered, by `WAIT`. Default: none.
     pub replicas: Option<Replicas>,
-    /// How long an answer is waited for. After that a commit is asked again by its event ids. Default: 10 seconds; the
-    /// client's own, half a second, would make every slow sync of the disk an open question.
+    /// How long an answer is waited for; where a commit waits for replicas, after that. Then a commit is asked again by its
+    /// event ids. Default: 10 seconds; the client's own, half a second, would make every slow sync of the disk an open
+    /// question.
     pub response_timeout: Duration,
     /// How long making a connection may take. Default: 5 seconds.
     pub connection_timeout: Duration,

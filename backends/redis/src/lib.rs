@@ -42,6 +42,7 @@ mod resource_store;
 mod rows;
 mod server;
 mod store;
+mod waiting;
 mod wake;
 
 pub use config::{Code, RedisConfig, Replicas};

@@ -5,6 +5,7 @@
 //! not tell it, and its cluster connection would repeat whatever got no answer: it is given no retries.)
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
@@ -13,6 +14,7 @@ use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisResult, Value};
 
 use crate::config::{RedisConfig, Replicas};
+use crate::waiting::{MOST, Waiting};
 
 /// A call that failed, and whether it may have left this process.
 #[derive(Debug)]
@@ -25,8 +27,8 @@ pub(crate) struct Failure {
 #[derive(Debug)]
 pub(crate) struct Link {
     main: Way,
-    /// For commits that wait for replicas: what comes behind them on a connection waits, too.
-    waiting: Way,
+    /// For commits that wait for replicas.
+    waiting: Waiting,
 }
 
 #[derive(Debug)]
@@ -38,11 +40,17 @@ pub(crate) enum Way {
 impl Link {
     /// A link to the server or the cluster at this URL; the first call connects.
     pub(crate) fn new(url: &str, config: &RedisConfig) -> RedisResult<Self> {
-        let way = || match cluster_nodes(url) {
-            Some(nodes) => Cluster::new(nodes, config).map(Way::Cluster),
-            None => Server::new(url, config).map(Way::Server),
+        let way = |response_timeout| match cluster_nodes(url) {
+            Some(nodes) => Cluster::new(nodes, config, response_timeout).map(Way::Cluster),
+            None => Server::new(url, config, response_timeout).map(Way::Server),
         };
-        Ok(Self { main: way()?, waiting: way()? })
+        let waiting = match config.replicas {
+            Some(Replicas { timeout, .. }) => {
+                (0..MOST).map(|_| way(config.response_timeout.saturating_add(timeout))).collect::<RedisResult<_>>()?
+            }
+            None => Vec::new(),
+        };
+        Ok(Self { main: way(config.response_timeout)?, waiting: Waiting::new(waiting) })
     }
 
     pub(crate) fn way(&self) -> &Way {
@@ -69,7 +77,9 @@ impl Link {
         let mut both = redis::pipe();
         // A timeout of 0 would be none.
         both.add_command(call.clone()).cmd("WAIT").arg(count).arg(timeout.as_millis().max(1).to_string());
-        let mut answers = match &self.waiting {
+        let none = || RedisError::from((redis::ErrorKind::Client, "there is no connection to wait on"));
+        let taken = self.waiting.take().await.ok_or_else(|| Failure { error: none(), sent: false })?;
+        let mut answers = match taken.way {
             Way::Server(server) => server.send_pipeline(&both).await,
             Way::Cluster(cluster) => cluster.send_pipeline(&both).await,
         }?
@@ -110,9 +120,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn new(url: &str, config: &RedisConfig) -> RedisResult<Self> {
+    fn new(url: &str, config: &RedisConfig, response_timeout: Duration) -> RedisResult<Self> {
         let settings = AsyncConnectionConfig::new()
-            .set_response_timeout(Some(config.response_timeout))
+            .set_response_timeout(Some(response_timeout))
             .set_connection_timeout(Some(config.connection_timeout));
         Ok(Self { client: Client::open(url)?, settings, current: Mutex::default(), connecting: Default::default() })
     }
@@ -176,10 +186,10 @@ impl std::fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    fn new(nodes: Vec<String>, config: &RedisConfig) -> RedisResult<Self> {
+    fn new(nodes: Vec<String>, config: &RedisConfig, response_timeout: Duration) -> RedisResult<Self> {
         let client = ClusterClient::builder(nodes.clone())
             .retries(0)
-            .response_timeout(config.response_timeout)
+            .response_timeout(response_timeout)
             .connection_timeout(config.connection_timeout)
             .build()?;
         Ok(Self { nodes, client, current: tokio::sync::Mutex::default() })

@@ -12,7 +12,9 @@ use rekindle_core::ErrorKind;
 use rekindle_core::store::{
     Durability, EventStore, EventStoreExt, LoadedRecord, RebuildMode, ResourceStore, ResourceStoreExt,
 };
-use rekindle_core::types::{Change, EventQuery, Expected, Json, Order, Position, RecordWrite, Revision, WriteState};
+use rekindle_core::types::{
+    Change, Commit, EventQuery, Expected, Json, LockKey, Order, Position, RecordWrite, Revision, WriteState,
+};
 use rekindle_redis::{Code, RedisBackend, RedisConfig};
 use rekindle_test_servers::{Aof, Redis};
 
@@ -274,6 +276,25 @@ async fn replicas_that_are_missing_leave_a_commit_open() {
         answer = store.commit_one(commit.clone()).await;
     }
     assert_eq!(answer.unwrap().events[0].position, Position::new(1));
+}
+
+#[tokio::test]
+async fn commits_that_wait_for_replicas_do_not_wait_for_each_other() {
+    server();
+    let primary = Redis::start(Aof::Always);
+    let asks = config().with_replicas(1, Duration::from_millis(300)).with_response_timeout(Duration::from_millis(500));
+    let store = open(primary.url(), &asks).await;
+    // There is no replica. On one connection they would take six seconds: longer than any of them waits for its answer.
+    let commits = (0..20).map(|number| Commit {
+        log: log().with_tenant(number.to_string()).unwrap(),
+        lock: LockKey::One(number),
+        ..creation("a")
+    });
+    for answer in futures::future::join_all(commits.map(|commit| store.commit_one(commit))).await {
+        let error = answer.unwrap_err();
+        assert!(error.message().contains("fewer replicas than were asked for"), "{error:?}");
+        assert_eq!(error.kind(), &ErrorKind::Indeterminate);
+    }
 }
 
 #[tokio::test]

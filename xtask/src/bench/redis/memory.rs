@@ -17,7 +17,8 @@ pub(super) async fn run(server: &Redis, options: &Options, report: &mut Report) 
         fill(&log, &mut Vec::new(), options.events, (options.events / per_record).max(1)).await?;
         let events = options.events as f64;
         let taken = (used(server).await? - before) / events;
-        // The payload: what is in the events, and in the records.
+        let of_records = of_records(server, &prefix).await? / events;
+        // The payload: what is in the events.
         let (mut payload, mut query) = (0, EventQuery::new().with_limit(5_000));
         loop {
             let page = log.events(&query).await?;
@@ -31,15 +32,34 @@ pub(super) async fn run(server: &Redis, options: &Options, report: &mut Report) 
         }
         let payload = payload as f64 / events;
         log.shutdown().await?;
+        let most = 1.3 * payload + 250.0;
         report.figure(format!("memory an event, {per_record} to a record"), "bytes", &[taken]);
+        report.figure(format!("of it for its record, {per_record} to a record"), "bytes", &[of_records]);
         report.figure(format!("payload of an event, {per_record} to a record"), "bytes", &[payload]);
+        report.figure(format!("memory / (1.3 payload + 250), {per_record} to a record"), "ratio", &[taken / most]);
         report.figure(
-            format!("memory / (1.3 payload + 250), {per_record} to a record"),
+            format!("without the record / (1.3 payload + 250), {per_record} to a record"),
             "ratio",
-            &[taken / (1.3 * payload + 250.0)],
+            &[(taken - of_records) / most],
         );
     }
     Ok(())
+}
+
+/// What the records take, and what they are found by: the keys `:r:`, `:l:` and `:u:` of a log.
+async fn of_records(server: &Redis, prefix: &str) -> Result<f64> {
+    let mut connection = super::connect(server).await?;
+    let mut bytes = 0;
+    for kind in ["r", "l", "u"] {
+        let keys: Vec<String> =
+            redis::cmd("KEYS").arg(format!("{{{prefix}:main}}:{kind}:*")).query_async(&mut connection).await?;
+        for key in keys {
+            let mut usage = redis::cmd("MEMORY");
+            usage.arg("USAGE").arg(key).arg("SAMPLES").arg(0);
+            bytes += usage.query_async::<Option<u64>>(&mut connection).await?.unwrap_or(0);
+        }
+    }
+    Ok(bytes as f64)
 }
 
 async fn used(server: &Redis) -> Result<f64> {
