@@ -12,9 +12,7 @@ use rekindle_core::ErrorKind;
 use rekindle_core::store::{
     Durability, EventStore, EventStoreExt, LoadedRecord, RebuildMode, ResourceStore, ResourceStoreExt,
 };
-use rekindle_core::types::{
-    Change, Commit, EventQuery, Expected, Json, LockKey, Order, Position, RecordWrite, Revision, WriteState,
-};
+use rekindle_core::types::{Change, EventQuery, Expected, Json, Order, Position, RecordWrite, Revision, WriteState};
 use rekindle_redis::{Code, RedisBackend, RedisConfig};
 use rekindle_test_servers::{Aof, Redis};
 
@@ -237,64 +235,6 @@ async fn a_server_that_was_killed_heals_unaided() {
     server.begin_restart();
     patient.commit_one(creation("e")).await.unwrap();
     hasty.commit_one(creation("f")).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_replica_refuses_commits_until_it_is_the_primary() {
-    server();
-    let (primary, replica) = (Redis::start(Aof::Always), Redis::start(Aof::Always));
-    let store = open(replica.url(), &config().with_patience(Duration::from_millis(50))).await;
-    store.commit_one(creation("a")).await.unwrap();
-    assert_eq!(replica.cli(&["replicaof", "127.0.0.1", &primary.port().to_string()]), "OK");
-    let error = store.commit_one(creation("b")).await.unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::Unavailable, "{error:?}");
-    assert!(error.to_string().contains("replica"), "{error}");
-    let error = refused(replica.url(), config()).await;
-    assert_eq!(error.kind(), &ErrorKind::Invalid);
-    assert!(error.message().contains("replica"), "{error}");
-    assert_eq!(replica.cli(&["replicaof", "no", "one"]), "OK");
-    store.commit_one(creation("c")).await.unwrap();
-}
-
-#[tokio::test]
-async fn replicas_that_are_missing_leave_a_commit_open() {
-    server();
-    let primary = Redis::start(Aof::Always);
-    let config = config();
-    let asks = config.clone().with_replicas(1, Duration::from_millis(100));
-    let store = open(primary.url(), &asks).await;
-    let commit = creation("a");
-    let error = store.commit_one(commit.clone()).await.unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::Indeterminate, "{error:?}");
-    let replica = Redis::start(Aof::Always);
-    assert_eq!(replica.cli(&["replicaof", "127.0.0.1", &primary.port().to_string()]), "OK");
-    while !replica.cli(&["info", "replication"]).contains("master_link_status:up") {
-        tokio::task::yield_now().await;
-    }
-    let mut answer = store.commit_one(commit.clone()).await;
-    while answer.as_ref().is_err_and(|error| error.kind() == &ErrorKind::Indeterminate) {
-        answer = store.commit_one(commit.clone()).await;
-    }
-    assert_eq!(answer.unwrap().events[0].position, Position::new(1));
-}
-
-#[tokio::test]
-async fn commits_that_wait_for_replicas_do_not_wait_for_each_other() {
-    server();
-    let primary = Redis::start(Aof::Always);
-    let asks = config().with_replicas(1, Duration::from_millis(300)).with_response_timeout(Duration::from_millis(500));
-    let store = open(primary.url(), &asks).await;
-    // There is no replica. On one connection they would take six seconds: longer than any of them waits for its answer.
-    let commits = (0..20).map(|number| Commit {
-        log: log().with_tenant(number.to_string()).unwrap(),
-        lock: LockKey::One(number),
-        ..creation("a")
-    });
-    for answer in futures::future::join_all(commits.map(|commit| store.commit_one(commit))).await {
-        let error = answer.unwrap_err();
-        assert!(error.message().contains("fewer replicas than were asked for"), "{error:?}");
-        assert_eq!(error.kind(), &ErrorKind::Indeterminate);
-    }
 }
 
 #[tokio::test]
