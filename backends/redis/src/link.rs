@@ -37,6 +37,17 @@ pub(crate) enum Way {
     Cluster(Cluster),
 }
 
+impl Way {
+    /// Gives up the connection that there is, if there is one: the next call makes another.
+    pub(crate) fn disconnect(&self) {
+        match self {
+            Way::Server(server) => drop(server.current.lock().unwrap_or_else(PoisonError::into_inner).take()),
+            // Whoever holds the lock is making a connection anew.
+            Way::Cluster(cluster) => drop(cluster.current.try_lock().ok().and_then(|mut current| current.take())),
+        }
+    }
+}
+
 impl Link {
     /// A link to the server or the cluster at this URL; the first call connects.
     pub(crate) fn new(url: &str, config: &RedisConfig) -> RedisResult<Self> {
@@ -78,12 +89,13 @@ impl Link {
         // A timeout of 0 would be none.
         both.add_command(call.clone()).cmd("WAIT").arg(count).arg(timeout.as_millis().max(1).to_string());
         let none = || RedisError::from((redis::ErrorKind::Client, "there is no connection to wait on"));
-        let taken = self.waiting.take().await.ok_or_else(|| Failure { error: none(), sent: false })?;
-        let mut answers = match taken.way {
+        let mut taken = self.waiting.take().await.ok_or_else(|| Failure { error: none(), sent: false })?;
+        let answers = match taken.way {
             Way::Server(server) => server.send_pipeline(&both).await,
             Way::Cluster(cluster) => cluster.send_pipeline(&both).await,
-        }?
-        .into_iter();
+        };
+        taken.answered = answers.as_ref().err().is_none_or(|failure| !failure.error.is_timeout());
+        let mut answers = answers?.into_iter();
         let lost = || RedisError::from((redis::ErrorKind::Parse, "a pipeline has too few answers"));
         let answer = answers.next().ok_or_else(lost).and_then(Value::extract_error);
         let answer = answer.map_err(|error| Failure { error, sent: true })?;

@@ -1,7 +1,8 @@
 //! Connections for calls that wait for replicas.
 //!
-//! **Invariant**: each is for one call at a time. A server does nothing for a connection while it waits, so a call that was sent
-//! behind another one would wait for its replicas, too, and beyond its own time.
+//! **Invariant**: each is for one call at a time. A server does nothing for a connection while it waits, so a call that was
+//! sent behind another one would wait for its replicas, too, and beyond its own time. That is why a call that ends without an
+//! answer takes its connection with it: the server may still wait on it.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -23,6 +24,8 @@ pub(crate) struct Waiting {
 /// A connection that is taken, until this is dropped.
 pub(crate) struct Taken<'a> {
     pub(crate) way: &'a Way,
+    /// Whether the call on it has its answer.
+    pub(crate) answered: bool,
     place: usize,
     of: &'a Waiting,
     _permit: SemaphorePermit<'a>,
@@ -36,14 +39,20 @@ impl Waiting {
 
     /// Takes a connection, and waits for one if none is free. `None` if there are none at all.
     pub(crate) async fn take(&self) -> Option<Taken<'_>> {
+        if self.ways.is_empty() {
+            return None;
+        }
         let permit = self.permits.acquire().await.ok()?;
         let place = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
-        Some(Taken { way: self.ways.get(place)?, place, of: self, _permit: permit })
+        Some(Taken { way: self.ways.get(place)?, answered: false, place, of: self, _permit: permit })
     }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
+        if !self.answered {
+            self.way.disconnect();
+        }
         self.of.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.place);
     }
 }

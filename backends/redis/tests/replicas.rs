@@ -70,3 +70,17 @@ async fn commits_that_wait_for_replicas_do_not_wait_for_each_other() {
         assert_eq!(error.kind(), &ErrorKind::Indeterminate);
     }
 }
+
+#[tokio::test]
+async fn a_call_that_was_given_up_is_not_waited_for_by_the_next() {
+    server();
+    let primary = Redis::start(Aof::Always);
+    let asks = config().with_replicas(1, Duration::from_secs(2)).with_response_timeout(Duration::from_secs(1));
+    let store = open(primary.url(), &asks).await;
+    // There is no replica, so each of them leaves the server waiting for two seconds.
+    for id in ["a", "b", "c"] {
+        tokio::time::timeout(Duration::from_millis(100), store.commit_one(creation(id))).await.unwrap_err();
+    }
+    let error = store.commit_one(creation("d")).await.unwrap_err();
+    assert!(error.message().contains("fewer replicas than were asked for"), "{error:?}");
+}

@@ -155,13 +155,14 @@ local function make(batch, args, at, checks, changes, accepts)
   end
 
   -- The writes, one after the other.
-  local mine, revisions = {}, {}
+  local mine, touched, revisions = {}, {}, {}
   at = first_change
   for change = 1, changes do
     local kind = args[at]
     local step = STEP[kind]
     if kind ~= 'e' then
       local record = tonumber(args[at + 1])
+      if not mine[record] then touched[#touched + 1] = record end
       local row = mine[record] or rows_of[record]
       if not holds(args[at + step - 2], row) then return { 'W', change - 1, found(row) } end
       local revision, new = row and next_revision(sub(row, 2, 9)) or FIRST, args[at + step - 1]
@@ -173,8 +174,8 @@ local function make(batch, args, at, checks, changes, accepts)
 
   -- The identities: what the commit gives up is free, then it takes what it takes.
   local settled, taken = {}, {}
-  for record, row in pairs(mine) do
-    local old, new = identities(rows_of[record]), identities(row)
+  for _, record in ipairs(touched) do
+    local old, new = identities(rows_of[record]), identities(mine[record])
     if old ~= new then
       local kept, has, resource = {}, {}, resource_of(batch, record).number
       for identity in each_identity(new) do kept[identity] = true end
@@ -210,7 +211,7 @@ local function make(batch, args, at, checks, changes, accepts)
     end
     at = at + STEP[kind]
   end
-  for record, row in pairs(mine) do put(batch, record, row) end
+  for _, record in ipairs(touched) do put(batch, record, mine[record]) end
   for key, owner in pairs(settled) do batch.owners[key] = owner end
   put_all_keys(batch.vault, args, first_check, behind_keys)
   if accepts ~= '' and accepts ~= '*' then batch.state = 'l' end

@@ -18,7 +18,7 @@ local NONE8 = '\0\0\0\0\0\0\0\0'
 local FIRST = '\0\0\0\0\0\0\0\1'
 
 -- What the functions use of Lua and Redis, as locals: each use of a global would be one or two look-ups. It is not there yet
--- when a library is loaded, so each function that is called from outside begins with `ready`.
+-- when a library is loaded, so `ready` is called before each function that is called from outside: see `functions.rs`.
 local call, sub, byte, format, pack, fields_of, floor, min, nils
 local function ready()
   if call then return end
