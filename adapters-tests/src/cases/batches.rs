@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::TryStreamExt;
 use proptest::collection::vec;
-use proptest::prelude::{Strategy, any};
+use proptest::prelude::{Just, Strategy};
 use proptest::{option, prop_oneof};
 use rekindle_core::store::{ResourceStoreExt, Store};
 use rekindle_core::types::{
@@ -26,7 +26,7 @@ const EMAILS: u8 = 2;
 struct Planned {
     resource: usize,
     id: usize,
-    /// Where the time in the event's id is; none has it.
+    /// Of the time in the event's id; `None` for an id without a time.
     minute: Option<u8>,
     kind: Kind,
     /// Whether the commit is in the batch twice.
@@ -51,10 +51,10 @@ enum Kind {
 fn planned() -> impl Strategy<Value = Planned> {
     let kind = prop_oneof![
         8 => option::weighted(0.2, 0..EMAILS).prop_map(|email| Kind::Write { email }),
-        3 => any::<bool>().prop_map(|_| Kind::Destroy),
-        2 => any::<bool>().prop_map(|_| Kind::Note),
-        1 => any::<bool>().prop_map(|_| Kind::Silent),
-        1 => any::<bool>().prop_map(|_| Kind::Wrong),
+        3 => Just(Kind::Destroy),
+        2 => Just(Kind::Note),
+        1 => Just(Kind::Silent),
+        1 => Just(Kind::Wrong),
     ];
     (0..RESOURCES.len(), 0..IDS.len(), option::weighted(0.9, 0..2_u8), kind, 0..12_u8)
         .prop_map(|(resource, id, minute, kind, twice)| Planned { resource, id, minute, kind, twice: twice == 0 })
