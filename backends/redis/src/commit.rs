@@ -82,7 +82,7 @@ impl Store {
             let mut call = functions::call(self.way, functions::COMMIT, &[tag.head()]);
             write(&mut call, tag, self.mode(), self.publish_by(), &waiting);
             functions::end(self.way, functions::COMMIT, &mut call);
-            let failure = match self.link.send_durably(&call, self.config.replicas).await {
+            let failure = match self.link.send_durably(&call).await {
                 Ok((answer, replicated)) => {
                     if let Some(in_the_way) = InTheWay::of(&answer) {
                         match self.clear_the_way(tag, in_the_way, &mut patience).await {

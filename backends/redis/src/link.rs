@@ -27,8 +27,8 @@ pub(crate) struct Failure {
 #[derive(Debug)]
 pub(crate) struct Link {
     main: Way,
-    /// For commits that wait for replicas.
-    waiting: Waiting,
+    /// The replicas that commits wait for, and what they wait on.
+    waiting: Option<(Replicas, Waiting)>,
 }
 
 #[derive(Debug)]
@@ -55,13 +55,12 @@ impl Link {
             Some(nodes) => Cluster::new(nodes, config, response_timeout).map(Way::Cluster),
             None => Server::new(url, config, response_timeout).map(Way::Server),
         };
-        let waiting = match config.replicas {
-            Some(Replicas { timeout, .. }) => {
-                (0..MOST).map(|_| way(config.response_timeout.saturating_add(timeout))).collect::<RedisResult<_>>()?
-            }
-            None => Vec::new(),
-        };
-        Ok(Self { main: way(config.response_timeout)?, waiting: Waiting::new(waiting) })
+        let waiting = config.replicas.map(|replicas| {
+            let response_timeout = config.response_timeout.saturating_add(replicas.timeout);
+            let ways = (0..MOST).map(|_| way(response_timeout)).collect::<RedisResult<_>>()?;
+            RedisResult::Ok((replicas, Waiting::new(ways)))
+        });
+        Ok(Self { main: way(config.response_timeout)?, waiting: waiting.transpose()? })
     }
 
     pub(crate) fn way(&self) -> &Way {
@@ -81,15 +80,15 @@ impl Link {
     }
 
     /// Makes one call, once, and then waits until replicas have what it wrote, if that is asked for. Gives whether they do.
-    pub(crate) async fn send_durably(&self, call: &Cmd, replicas: Option<Replicas>) -> Result<(Value, bool), Failure> {
-        let Some(Replicas { count, timeout }) = replicas else {
+    pub(crate) async fn send_durably(&self, call: &Cmd) -> Result<(Value, bool), Failure> {
+        let Some((Replicas { count, timeout }, waiting)) = &self.waiting else {
             return self.send(call).await.map(|answer| (answer, true));
         };
         let mut both = redis::pipe();
         // A timeout of 0 would be none.
         both.add_command(call.clone()).cmd("WAIT").arg(count).arg(timeout.as_millis().max(1).to_string());
         let none = || RedisError::from((redis::ErrorKind::Client, "there is no connection to wait on"));
-        let mut taken = self.waiting.take().await.ok_or_else(|| Failure { error: none(), sent: false })?;
+        let mut taken = waiting.take().await.ok_or_else(|| Failure { error: none(), sent: false })?;
         let answers = match taken.way {
             Way::Server(server) => server.send_pipeline(&both).await,
             Way::Cluster(cluster) => cluster.send_pipeline(&both).await,
@@ -99,7 +98,7 @@ impl Link {
         let lost = || RedisError::from((redis::ErrorKind::Parse, "a pipeline has too few answers"));
         let answer = answers.next().ok_or_else(lost).and_then(Value::extract_error);
         let answer = answer.map_err(|error| Failure { error, sent: true })?;
-        let replicated = matches!(answers.next(), Some(Value::Int(had)) if had >= i64::from(count));
+        let replicated = matches!(answers.next(), Some(Value::Int(had)) if had >= i64::from(*count));
         Ok((answer, replicated))
     }
 

@@ -103,6 +103,7 @@ pub(crate) struct About {
     event: Place,
 }
 
+/// All that a batch names.
 pub(crate) struct Names<'a> {
     records: Groups<&'a ResourceName, &'a RecordId>,
     wanted: Vec<Wanted>,

@@ -13,6 +13,14 @@ use rekindle_core::types::{Commit, LockKey, Position};
 use rekindle_redis::RedisBackend;
 use rekindle_test_servers::{Aof, Redis};
 
+/// A server that has no replica, and a store whose commits wait for one so long, and then for their answer.
+async fn without_replica(wait: Duration, answer: Duration) -> (Redis, RedisBackend) {
+    server();
+    let primary = Redis::start(Aof::Always);
+    let store = open(primary.url(), &config().with_replicas(1, wait).with_response_timeout(answer)).await;
+    (primary, store)
+}
+
 #[tokio::test]
 async fn a_replica_refuses_commits_until_it_is_the_primary() {
     server();
@@ -32,11 +40,7 @@ async fn a_replica_refuses_commits_until_it_is_the_primary() {
 
 #[tokio::test]
 async fn replicas_that_are_missing_leave_a_commit_open() {
-    server();
-    let primary = Redis::start(Aof::Always);
-    let config = config();
-    let asks = config.clone().with_replicas(1, Duration::from_millis(100));
-    let store = open(primary.url(), &asks).await;
+    let (primary, store) = without_replica(Duration::from_millis(100), Duration::from_secs(10)).await;
     let commit = creation("a");
     let error = store.commit_one(commit.clone()).await.unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::Indeterminate, "{error:?}");
@@ -54,11 +58,8 @@ async fn replicas_that_are_missing_leave_a_commit_open() {
 
 #[tokio::test]
 async fn commits_that_wait_for_replicas_do_not_wait_for_each_other() {
-    server();
-    let primary = Redis::start(Aof::Always);
-    let asks = config().with_replicas(1, Duration::from_millis(300)).with_response_timeout(Duration::from_millis(500));
-    let store = open(primary.url(), &asks).await;
-    // There is no replica. On one connection they would take six seconds: longer than any of them waits for its answer.
+    let (_primary, store) = without_replica(Duration::from_millis(300), Duration::from_millis(500)).await;
+    // On one connection they would take six seconds: longer than any of them waits for its answer.
     let commits = (0..20).map(|number| Commit {
         log: log().with_tenant(number.to_string()).unwrap(),
         lock: LockKey::One(number),
@@ -73,11 +74,8 @@ async fn commits_that_wait_for_replicas_do_not_wait_for_each_other() {
 
 #[tokio::test]
 async fn a_call_that_was_given_up_is_not_waited_for_by_the_next() {
-    server();
-    let primary = Redis::start(Aof::Always);
-    let asks = config().with_replicas(1, Duration::from_secs(2)).with_response_timeout(Duration::from_secs(1));
-    let store = open(primary.url(), &asks).await;
-    // There is no replica, so each of them leaves the server waiting for two seconds.
+    let (_primary, store) = without_replica(Duration::from_secs(2), Duration::from_secs(1)).await;
+    // Each of them leaves the server waiting for two seconds.
     for id in ["a", "b", "c"] {
         tokio::time::timeout(Duration::from_millis(100), store.commit_one(creation(id))).await.unwrap_err();
     }
