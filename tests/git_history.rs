@@ -341,16 +341,12 @@ fn the_quickstart_runs() {
     }
 }
 
-/// The main job on Postgres: the same program, with a URL in the place of a folder.
-#[cfg(feature = "postgres")]
-#[tokio::test]
-async fn a_repository_is_recorded_replayed_and_verified_on_postgres() {
-    use rekindle::postgres::{PostgresBackend, PostgresConfig};
-    if rekindle_test_servers::postgres().is_none() {
-        return;
-    }
-    // A server of its own: the program works in the default schema.
-    let server = rekindle_test_servers::Postgres::start(rekindle_test_servers::Fsync::Off);
+/// The main job on a server: the same program, with a URL in the place of a folder.
+#[cfg(any(feature = "postgres", feature = "redis"))]
+async fn a_repository_is_recorded_replayed_and_verified_at(
+    url: &str,
+    open: impl AsyncFnOnce(&str) -> rekindle::Builder,
+) {
     let repo = Repo::new();
     let mut expected = Expected::default();
     for name in ["a", "b", "gone"] {
@@ -360,10 +356,39 @@ async fn a_repository_is_recorded_replayed_and_verified_on_postgres() {
     repo.rename("b", "bee");
     repo.remove("gone");
     expected.then(repo.commit("renames and deletes"), ["delete", "rename"]);
-    git_history(repo.path(), server.url().as_ref()).expect_verified();
-    let store = PostgresBackend::connect_with(server.url(), PostgresConfig::new()).await.unwrap();
-    let log = Rekindle::on(store).log("git").start().await.unwrap();
+    git_history(repo.path(), url.as_ref()).expect_verified();
+    let log = open(url).await.log("git").start().await.unwrap();
     let events: Vec<Event> = log.stream(EventQuery::new()).try_collect().await.unwrap();
     log.shutdown().await.unwrap();
     expected.check(&events);
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_repository_is_recorded_replayed_and_verified_on_postgres() {
+    use rekindle::postgres::{PostgresBackend, PostgresConfig};
+    if rekindle_test_servers::postgres().is_none() {
+        return;
+    }
+    // A server of its own: the program works in the default schema.
+    let server = rekindle_test_servers::Postgres::start(rekindle_test_servers::Fsync::Off);
+    a_repository_is_recorded_replayed_and_verified_at(server.url(), async |url| {
+        Rekindle::on(PostgresBackend::connect_with(url, PostgresConfig::new()).await.unwrap())
+    })
+    .await;
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn a_repository_is_recorded_replayed_and_verified_on_redis() {
+    use rekindle::redis::{RedisBackend, RedisConfig};
+    if rekindle_test_servers::redis().is_none() {
+        return;
+    }
+    // A server of its own: the program works under the default prefix.
+    let server = rekindle_test_servers::Redis::start(rekindle_test_servers::Aof::Always);
+    a_repository_is_recorded_replayed_and_verified_at(server.url(), async |url| {
+        Rekindle::on(RedisBackend::connect_with(url, RedisConfig::new()).await.unwrap())
+    })
+    .await;
 }
