@@ -6,7 +6,7 @@ use rekindle_core::store::{Locks, LocksHeld};
 use rekindle_core::types::{Commit, LockKey};
 use sqlx::{Connection, PgConnection};
 
-use crate::config::PostgresConfig;
+use crate::config::{LockMode, PostgresConfig};
 use crate::store::Store;
 
 /// A server is near if a round trip takes less.
@@ -63,8 +63,12 @@ impl Turn {
     }
 }
 
-/// Whether one batch of a lock key is sent at a time: if the settings say so, or else if the server is near.
+/// Whether one batch of a lock key is sent at a time: if the settings say so, or else if the server is near. With row locks
+/// always: nothing else serializes the commits of a key to several logs.
 pub(crate) async fn sends_one(connection: &mut PgConnection, config: &PostgresConfig) -> Result<bool, sqlx::Error> {
+    if config.lock_mode == LockMode::Row {
+        return Ok(true);
+    }
     if let Some(batches) = config.sends_at_once {
         return Ok(batches <= 1);
     }
@@ -126,6 +130,8 @@ mod tests {
             "a round trip takes twice as long as to one that is near"
         );
         assert!(sends_one(&mut far, &config.clone().with_sends_at_once(1)).await.unwrap());
+        let by_rows = config.clone().with_lock_mode(LockMode::Row).with_sends_at_once(2);
+        assert!(sends_one(&mut far, &by_rows).await.unwrap(), "a lock key is this process's alone with row locks");
 
         let mut near = PgConnection::connect(server.url()).await.unwrap();
         assert!(!sends_one(&mut near, &config.clone().with_sends_at_once(2)).await.unwrap());
