@@ -31,7 +31,7 @@ pub struct PostgresConfig {
     pub notify: bool,
     /// How many batches under one lock key are sent at once, each over a connection of its own: 1 or 2. `None` leaves it to how
     /// long a round trip to the server takes when it is connected to: below 300 microseconds 1, else 2. With 1, too, the next
-    /// batch is made ready while the server is at one. With row locks it is always 1. Default: `None`.
+    /// batch is made ready while the server is at one; with row locks neither is so. Default: `None`.
     pub sends_at_once: Option<u32>,
 }
 

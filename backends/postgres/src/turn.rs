@@ -46,9 +46,10 @@ impl Store {
         if self.sends_one { Some(self.sending.of_key(key).await) } else { None }
     }
 
-    /// How many batches of one lock key may be under way. Where two are sent, each takes a connection.
+    /// How many batches of one lock key may be under way. Where two are sent, each takes a connection. With row locks nothing
+    /// but their turn serializes the commits of a key to several logs.
     pub(crate) fn batches_at_once(&self) -> usize {
-        if self.config.max_connections > 1 { 2 } else { 1 }
+        if self.config.max_connections > 1 && self.config.lock_mode == LockMode::Advisory { 2 } else { 1 }
     }
 }
 
@@ -63,12 +64,8 @@ impl Turn {
     }
 }
 
-/// Whether one batch of a lock key is sent at a time: if the settings say so, or else if the server is near. With row locks
-/// always: nothing else serializes the commits of a key to several logs.
+/// Whether one batch of a lock key is sent at a time: if the settings say so, or else if the server is near.
 pub(crate) async fn sends_one(connection: &mut PgConnection, config: &PostgresConfig) -> Result<bool, sqlx::Error> {
-    if config.lock_mode == LockMode::Row {
-        return Ok(true);
-    }
     if let Some(batches) = config.sends_at_once {
         return Ok(batches <= 1);
     }
@@ -130,8 +127,6 @@ mod tests {
             "a round trip takes twice as long as to one that is near"
         );
         assert!(sends_one(&mut far, &config.clone().with_sends_at_once(1)).await.unwrap());
-        let by_rows = config.clone().with_lock_mode(LockMode::Row).with_sends_at_once(2);
-        assert!(sends_one(&mut far, &by_rows).await.unwrap(), "a lock key is this process's alone with row locks");
 
         let mut near = PgConnection::connect(server.url()).await.unwrap();
         assert!(!sends_one(&mut near, &config.clone().with_sends_at_once(2)).await.unwrap());
